@@ -1,0 +1,13 @@
+"""The one exception for what a user can put right."""
+
+
+class UserError(ValueError):
+    """A condition that the user can mend; the message says what was found, where, and how to mend it.
+
+    Entry points print the message alone (no traceback) and leave with status 2. It is a `ValueError`, so that callers
+    of the library can catch it as they would any refusal of an argument.
+    """
+
+
+class Diverged(UserError):
+    """A training whose loss stopped being finite; the last good checkpoint is still there."""
