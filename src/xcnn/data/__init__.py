@@ -1,1 +1,1 @@
-
+"""Data sets as LightningDataModules; one file each."""

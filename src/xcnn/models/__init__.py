@@ -1,1 +1,1 @@
-
+"""The networks, their weights, and the cutting of a network at a layer."""
