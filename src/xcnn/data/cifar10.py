@@ -1,0 +1,93 @@
+"""CIFAR-10: 50,000 training and 10,000 test images of 32 x 32 in ten classes.
+
+Looked for below the data root as torchvision's `cifar-10-batches-py/`, then as an image-folder tree
+`cifar10/{train,test}/<class>/*` (PNG or JPEG; a JPEG tree is named "CIFAR-10 (JPEG)" in results, because its accuracies
+differ slightly from those of the lossless set).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torchvision import datasets
+
+from xcnn.data.tensors import Labelled, TensorDataModule
+from xcnn.errors import UserError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+IMAGE_ENDINGS = {".png", ".jpg", ".jpeg"}
+
+
+class CIFAR10(TensorDataModule):
+    """CIFAR-10 in torchvision's layout or as an image-folder tree; see `TensorDataModule` for the arguments."""
+
+    name = "CIFAR-10"
+
+    def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
+        batches, tree = self.root / "cifar-10-batches-py", self.root / "cifar10"
+        if batches.is_dir():
+            return self._from_batches(), self._from_batches(train=False), CLASSES
+        if tree.is_dir():
+            train, test = (image_folder(tree / part, CLASSES, (32, 32)) for part in ("train", "test"))
+            if any(path.suffix in (".jpg", ".jpeg") for path in (tree / "test" / CLASSES[0]).iterdir()):
+                self.name = "CIFAR-10 (JPEG)"
+            return train, test, CLASSES
+        raise UserError(
+            f"CIFAR-10 is not there: looked for {batches} and {tree}. "
+            "Run `make data-cifar10`, or set XCNN_DATA to the folder that holds one of them."
+        )
+
+    def _from_batches(self, train: bool = True) -> Labelled:
+        try:
+            data = datasets.CIFAR10(self.root, train=train, download=False)
+        except RuntimeError as error:
+            raise UserError(
+                f"{self.root / 'cifar-10-batches-py'} is incomplete or damaged ({error}). "
+                "Delete it and run `make data-cifar10`."
+            ) from error
+        images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+        return Labelled(images, torch.tensor(data.targets))
+
+
+def image_folder(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> Labelled:
+    """A tree `folder/<class>/*` of equally sized images as tensors, files in name order within each class.
+
+    Raises:
+        UserError: a class folder is missing or empty, an image cannot be read or has another size (named).
+    """
+    missing = [name for name in classes if not (folder / name).is_dir()]
+    if missing:
+        raise UserError(
+            f"{folder} lacks the class folder{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
+            f"(expected: {', '.join(classes)}). Complete the tree, or delete it and fetch the data set again."
+        )
+    files = [
+        sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in IMAGE_ENDINGS) for name in classes
+    ]
+    empty = [name for name, members in zip(classes, files, strict=True) if not members]
+    if empty:
+        raise UserError(f"{folder} has no images (.png, .jpg) of {', '.join(empty)}. Fetch the data set again.")
+    labels = torch.tensor([label for label, members in enumerate(files) for _ in members])
+    paths = [path for members in files for path in members]
+    return Labelled(torch.from_numpy(_decode(paths, size)), labels)
+
+
+def _decode(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
+    images = np.empty((len(paths), 3, *size), dtype=np.uint8)
+
+    def read(index: int) -> None:
+        path = paths[index]
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise UserError(f"cannot read the image {path} ({error}). Restore this file, then run again.") from error
+        if pixels.shape[:2] != size:
+            raise UserError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]}, expected {size[1]} x {size[0]} pixels.")
+        images[index] = pixels.transpose(2, 0, 1)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(read, range(len(paths))))
+    return images

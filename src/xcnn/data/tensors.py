@@ -1,0 +1,198 @@
+"""Small data sets held in memory as tensors, so that training is not bound by loading.
+
+A batch is one `index_select` on bytes and one scaling to float: no worker processes, no per-image Python. The order of
+an epoch depends on (seed, epoch) alone, not on how many epochs ran in this process, so that a resumed training sees the
+batches that an uninterrupted one would have seen; under DDP each rank takes its slice of every global batch.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from xcnn.errors import UserError
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images (N, C, H, W) uint8 with labels (N,) int64, and masks (N, H, W) uint8 where the data set has them."""
+
+    images: Tensor
+    labels: Tensor
+    masks: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> "Labelled":
+        return Labelled(
+            self.images[indices], self.labels[indices], {name: mask[indices] for name, mask in self.masks.items()}
+        )
+
+
+def scale(images: Tensor) -> Tensor:
+    """Bytes (..., C, H, W) to float32 in [0, 1]."""
+    return images.to(torch.float32).div_(255)
+
+
+class Batches(Dataset[tuple[Tensor, Tensor]]):
+    """A data set whose item is a whole batch: indexed by a tensor of indices, it gives (images in [0, 1], labels)."""
+
+    def __init__(self, data: Labelled):
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return scale(self.data.images.index_select(0, indices)), self.data.labels.index_select(0, indices)
+
+
+class EpochOrder(Sampler[Tensor]):
+    """Tensors of indices, one per batch, shuffled by (seed, epoch) or in file order; sliced by rank.
+
+    `batch_size` is the global one. Every rank gets the same number of batches of the same size: with more than one rank
+    a last batch that does not divide is shortened to the nearest multiple, in a shuffled epoch only by images that
+    another epoch will show. In file order nothing may be lost, so the surplus goes to the first ranks.
+    """
+
+    def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1):
+        if batch_size < world_size:
+            raise UserError(
+                f"batch_size {batch_size} is the global one and must be at least the {world_size} processes."
+            )
+        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
+        self.rank, self.world_size, self.epoch = rank, world_size, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        bounds = []
+        for start in range(0, self.n, self.batch_size):
+            size = min(self.batch_size, self.n - start)
+            if self.shuffle:
+                each = size // self.world_size
+                low = start + self.rank * each
+                high = low + each
+            else:
+                low = start + self.rank * size // self.world_size
+                high = start + (self.rank + 1) * size // self.world_size
+            bounds.append((low, high))
+        if self.shuffle:
+            bounds = [(low, high) for low, high in bounds if high > low]
+        return bounds
+
+    def __len__(self) -> int:
+        return len(self._bounds())
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(self.n, generator=generator)
+        else:
+            order = torch.arange(self.n)
+        for low, high in self._bounds():
+            yield order[low:high]
+
+
+class TensorDataModule(LightningDataModule):
+    """A data set held as tensors; a subclass gives `name` and `load`.
+
+    After `setup()`, `train`, `val` and `test` are `Labelled`. `val` is cut from the training images, never from the test
+    images; with `val_share=0` it is empty and Lightning runs no validation.
+
+    Args:
+        root: the data root (`XCNN_DATA`); the data set is looked for below it, in its usual layout.
+        batch_size: global batch size, over all processes.
+        val_share: share of the training images held out for selection, in [0, 1).
+        seed: of the held-out draw and of the order of the epochs.
+        train_size: keep this many training images, drawn by seed; None keeps all.
+        test_size: likewise for the test images.
+    """
+
+    name: str = "unnamed"
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: int = 64,
+        val_share: float = 0.0,
+        seed: int = 0,
+        train_size: int | None = None,
+        test_size: int | None = None,
+    ):
+        super().__init__()
+        if not 0 <= val_share < 1:
+            raise UserError(f"val_share must be in [0, 1), not {val_share}.")
+        self.root, self.batch_size, self.val_share, self.seed = Path(root), batch_size, val_share, seed
+        self.train_size, self.test_size = train_size, test_size
+        self.classes: tuple[str, ...] = ()
+        self.manifest = ""
+        self._loaded = False
+
+    def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
+        """Training images, test images, class names. Raises UserError saying what is missing, where, and the remedy."""
+        raise NotImplementedError
+
+    def setup(self, stage: str = "") -> None:
+        """Load once; later calls (Lightning makes several) do nothing."""
+        if self._loaded:
+            return
+        train, test, self.classes = self.load()
+        self.manifest = manifest_hash(train, test, self.classes)
+        test = drawn(test, self.test_size, self.seed, "test_size")
+        train = drawn(train, self.train_size, self.seed, "train_size")
+        generator = torch.Generator().manual_seed(self.seed)
+        order = torch.randperm(len(train), generator=generator)
+        n_val = round(self.val_share * len(train))
+        self.val = train.subset(order[:n_val].sort().values)
+        self.train = train.subset(order[n_val:].sort().values) if n_val else train
+        self.test = test
+        self._loaded = True
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    def loader(self, data: Labelled, shuffle: bool = False, batch_size: int | None = None) -> DataLoader:
+        """Batches of `data`, on this process's share of them when a distributed trainer is attached."""
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        order = EpochOrder(len(data), batch_size or self.batch_size, shuffle, self.seed, rank, world_size)
+        pin = torch.cuda.is_available()
+        return DataLoader(Batches(data), sampler=order, batch_size=None, pin_memory=pin)
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader(self.train, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self.loader(self.val, batch_size=512) if len(self.val) else []
+
+    def test_dataloader(self) -> DataLoader:
+        return self.loader(self.test, batch_size=512)
+
+
+def drawn(data: Labelled, size: int | None, seed: int, option: str) -> Labelled:
+    """`size` images of `data`, drawn by `seed`, in file order; all for None."""
+    if size is None:
+        return data
+    if not 0 < size <= len(data):
+        raise UserError(f"{option} is {size}, but there are {len(data)} images: give 1..{len(data)}, or null for all.")
+    generator = torch.Generator().manual_seed(seed)
+    return data.subset(torch.randperm(len(data), generator=generator)[:size].sort().values)
+
+
+def manifest_hash(train: Labelled, test: Labelled, classes: tuple[str, ...]) -> str:
+    """First 16 hexadecimal digits of SHA-256 over the class names and every image and label: which data this was."""
+    digest = hashlib.sha256("\n".join(classes).encode())
+    for part in (train, test):
+        digest.update(part.images.contiguous().numpy())
+        digest.update(part.labels.contiguous().numpy())
+    return digest.hexdigest()[:16]
