@@ -1,0 +1,79 @@
+"""One look for all figures, and PNG files that are the same bytes for the same figure."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from xcnn.files import atomic
+
+# Okabe & Ito's palette: told apart under the common forms of colour blindness.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+INK, FAINT = "#222222", "#8a8a8a"
+POSITIVE, NEGATIVE = PALETTE[0], PALETTE[1]
+SEQUENTIAL = "cividis"
+WIDTH = 9.0  # inches; a page's text width with its margins
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that text looks the same on every machine
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.titlelocation": "center",
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "figure.titlesize": 11,
+    "figure.titleweight": "bold",
+    "figure.facecolor": "white",
+    "image.interpolation": "nearest",
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Run `draw` under this style from matplotlib's defaults, whatever the caller has set, and then restore that."""
+
+    @functools.wraps(draw)
+    def with_style(*args: P.args, **kwargs: P.kwargs) -> R:
+        with matplotlib.style.context(STYLE, after_reset=True):
+            return draw(*args, **kwargs)
+
+    return with_style
+
+
+@styled
+def save_png(figure: Figure, path: str | Path, dpi: int = 110) -> None:
+    """Write a figure atomically; the same figure gives the same bytes (no date, no version in the file).
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    with atomic(path, "wb") as stream:
+        FigureCanvasAgg(figure)
+        figure.savefig(
+            stream,
+            format="png",
+            dpi=dpi,
+            bbox_inches="tight",
+            pad_inches=0.08,
+            metadata={"Software": None},
+            pil_kwargs={"optimize": True},
+        )
