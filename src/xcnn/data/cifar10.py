@@ -6,6 +6,7 @@ differ slightly from those of the lossless set).
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,29 +27,39 @@ class CIFAR10(TensorDataModule):
     name = "CIFAR-10"
 
     def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
-        batches, tree = self.root / "cifar-10-batches-py", self.root / "cifar10"
-        if batches.is_dir():
-            return self._from_batches(), self._from_batches(train=False), CLASSES
-        if tree.is_dir():
-            train, test = (image_folder(tree / part, CLASSES, (32, 32)) for part in ("train", "test"))
-            if any(path.suffix in (".jpg", ".jpeg") for path in (tree / "test" / CLASSES[0]).iterdir()):
-                self.name = "CIFAR-10 (JPEG)"
-            return train, test, CLASSES
-        raise UserError(
-            f"CIFAR-10 is not there: looked for {batches} and {tree}. "
-            "Run `make data-cifar10`, or set XCNN_DATA to the folder that holds one of them."
-        )
+        train, test, self.name = _read(self.root.resolve())
+        return train, test, CLASSES
 
-    def _from_batches(self, train: bool = True) -> Labelled:
-        try:
-            data = datasets.CIFAR10(self.root, train=train, download=False)
-        except RuntimeError as error:
-            raise UserError(
-                f"{self.root / 'cifar-10-batches-py'} is incomplete or damaged ({error}). "
-                "Delete it and run `make data-cifar10`."
-            ) from error
-        images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
-        return Labelled(images, torch.tensor(data.targets))
+
+@lru_cache(maxsize=1)
+def _read(root: Path) -> tuple[Labelled, Labelled, str]:
+    """Training and test images, and the name for results.
+
+    Decoding the tree takes some 10 s, so a process does it once; its data modules share the tensors and none writes to
+    them.
+    """
+    batches, tree = root / "cifar-10-batches-py", root / "cifar10"
+    if batches.is_dir():
+        return _batches(root, train=True), _batches(root, train=False), "CIFAR-10"
+    if tree.is_dir():
+        train, test = (image_folder(tree / part, CLASSES, (32, 32)) for part in ("train", "test"))
+        jpeg = any(path.suffix.lower() in (".jpg", ".jpeg") for path in tree.glob("*/*/*"))
+        return train, test, "CIFAR-10 (JPEG)" if jpeg else "CIFAR-10"
+    raise UserError(
+        f"CIFAR-10 is not there: looked for {batches} and {tree}. "
+        "Run `make data-cifar10`, or set XCNN_DATA to the folder that holds one of them."
+    )
+
+
+def _batches(root: Path, train: bool) -> Labelled:
+    try:
+        data = datasets.CIFAR10(root, train=train, download=False)
+    except RuntimeError as error:
+        raise UserError(
+            f"{root / 'cifar-10-batches-py'} is incomplete or damaged ({error}). Delete it and run `make data-cifar10`."
+        ) from error
+    images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+    return Labelled(images, torch.tensor(data.targets))
 
 
 def image_folder(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> Labelled:

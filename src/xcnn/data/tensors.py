@@ -8,12 +8,14 @@ batches that an uninterrupted one would have seen; under DDP each rank takes its
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
 
 from xcnn.errors import UserError
 
@@ -37,7 +39,7 @@ class Labelled:
 
 def scale(images: Tensor) -> Tensor:
     """Bytes (..., C, H, W) to float32 in [0, 1]."""
-    return images.to(torch.float32).div_(255)
+    return images.to(torch.float32, copy=True).div_(255)
 
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
@@ -53,41 +55,52 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return scale(self.data.images.index_select(0, indices)), self.data.labels.index_select(0, indices)
 
 
-class EpochOrder(Sampler[Tensor]):
-    """Tensors of indices, one per batch, shuffled by (seed, epoch) or in file order; sliced by rank.
+class EpochOrder(DistributedSampler[Tensor]):
+    """Tensors of indices, one per batch, shuffled by (seed, epoch) or in file order; each global batch cut by rank.
 
-    `batch_size` is the global one. Every rank gets the same number of batches of the same size: with more than one rank
-    a last batch that does not divide is shortened to the nearest multiple, in a shuffled epoch only by images that
-    another epoch will show. In file order nothing may be lost, so the surplus goes to the first ranks.
+    Every rank gets equally many batches, none of them empty. In a shuffled epoch the ranks' shares are equal too,
+    because DDP averages their gradients as equals; a last batch that does not divide loses the remainder, fewer images
+    than there are processes, which another epoch shows. In file order every image comes exactly once, so shares differ
+    by up to one image, and a last batch with fewer images than processes joins the one before it.
+
+    It is a `DistributedSampler` so that Lightning leaves it in place under DDP.
+
+    Args:
+        n: number of images.
+        batch_size: global batch size, over all processes.
+        shuffle: draw a new order each epoch; otherwise file order.
+        seed: of the orders.
+        rank: of this process, in 0..world_size - 1.
+        world_size: number of processes.
+
+    Raises:
+        UserError: the batch or the data set does not divide over the processes.
     """
 
     def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1):
-        if batch_size < world_size:
+        if batch_size < world_size or (shuffle and batch_size % world_size):
             raise UserError(
-                f"batch_size {batch_size} is the global one and must be at least the {world_size} processes."
+                f"batch_size is {batch_size}; it is the global one, so give a multiple of the {world_size} processes."
             )
-        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
-        self.rank, self.world_size, self.epoch = rank, world_size, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
+        if n < world_size:
+            raise UserError(f"{n} images do not go round {world_size} processes: use fewer processes or more images.")
+        super().__init__(range(n), world_size, rank, shuffle, seed)  # type: ignore[arg-type]  # only its length is read
+        self.n, self.batch_size, self.world_size = n, batch_size, world_size
 
     def _bounds(self) -> list[tuple[int, int]]:
-        bounds = []
-        for start in range(0, self.n, self.batch_size):
-            size = min(self.batch_size, self.n - start)
-            if self.shuffle:
-                each = size // self.world_size
-                low = start + self.rank * each
-                high = low + each
-            else:
-                low = start + self.rank * size // self.world_size
-                high = start + (self.rank + 1) * size // self.world_size
-            bounds.append((low, high))
+        """This rank's share [low, high) of each global batch, in places of the epoch's order."""
+        edges = [*range(0, self.n, self.batch_size), self.n]
+        if self.n - edges[-2] < self.world_size and len(edges) > 2:
+            edges.pop(-1 if self.shuffle else -2)
         if self.shuffle:
-            bounds = [(low, high) for low, high in bounds if high > low]
-        return bounds
+            edges[-1] -= (edges[-1] - edges[-2]) % self.world_size
+        return [
+            (
+                start + self.rank * (stop - start) // self.world_size,
+                start + (self.rank + 1) * (stop - start) // self.world_size,
+            )
+            for start, stop in pairwise(edges)
+        ]
 
     def __len__(self) -> int:
         return len(self._bounds())
@@ -105,8 +118,8 @@ class EpochOrder(Sampler[Tensor]):
 class TensorDataModule(LightningDataModule):
     """A data set held as tensors; a subclass gives `name` and `load`.
 
-    After `setup()`, `train`, `val` and `test` are `Labelled`. `val` is cut from the training images, never from the test
-    images; with `val_share=0` it is empty and Lightning runs no validation.
+    After `setup()`, `train`, `val` and `test` are `Labelled`. `val` is cut from the training images, never from the
+    test images; with `val_share=0` it is empty and Lightning runs no validation.
 
     Args:
         root: the data root (`XCNN_DATA`); the data set is looked for below it, in its usual layout.
@@ -131,6 +144,8 @@ class TensorDataModule(LightningDataModule):
         super().__init__()
         if not 0 <= val_share < 1:
             raise UserError(f"val_share must be in [0, 1), not {val_share}.")
+        if batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, not {batch_size}.")
         self.root, self.batch_size, self.val_share, self.seed = Path(root), batch_size, val_share, seed
         self.train_size, self.test_size = train_size, test_size
         self.classes: tuple[str, ...] = ()
@@ -152,6 +167,11 @@ class TensorDataModule(LightningDataModule):
         generator = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(len(train), generator=generator)
         n_val = round(self.val_share * len(train))
+        if n_val == len(train) or (self.val_share and not n_val):
+            raise UserError(
+                f"val_share {self.val_share} of {len(train)} training images leaves no image to "
+                f"{'train on' if n_val else 'validate on'}: change val_share or train_size."
+            )
         self.val = train.subset(order[:n_val].sort().values)
         self.train = train.subset(order[n_val:].sort().values) if n_val else train
         self.test = test
@@ -190,9 +210,9 @@ def drawn(data: Labelled, size: int | None, seed: int, option: str) -> Labelled:
 
 
 def manifest_hash(train: Labelled, test: Labelled, classes: tuple[str, ...]) -> str:
-    """First 16 hexadecimal digits of SHA-256 over the class names and every image and label: which data this was."""
+    """Which data this was: the first 16 hexadecimal digits of SHA-256 over class names, images, labels and masks."""
     digest = hashlib.sha256("\n".join(classes).encode())
     for part in (train, test):
-        digest.update(part.images.contiguous().numpy())
-        digest.update(part.labels.contiguous().numpy())
+        for values in (part.images, part.labels, *part.masks.values()):
+            digest.update(values.contiguous().numpy().data)
     return digest.hexdigest()[:16]

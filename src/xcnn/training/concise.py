@@ -66,6 +66,11 @@ class _Concise(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_area: Tensor, grad_dispersion: Tensor) -> tuple[Tensor, None, None]:
+        with torch.autocast(grad_area.device.type, enabled=False):
+            return _Concise._maps_gradient(ctx, grad_area, grad_dispersion), None, None
+
+    @staticmethod
+    def _maps_gradient(ctx: Any, grad_area: Tensor, grad_dispersion: Tensor) -> Tensor:
         maps, peak, basis, mass, x, y, dispersion = ctx.saved_tensors
         axis = ctx.axis
         # d dispersion / d m_p = (||p - mu||^2 - dispersion^2) / (2 dispersion sum m); mu's own change cancels.
@@ -85,7 +90,7 @@ class _Concise(torch.autograd.Function):
         torch.eq(maps, peak, out=buffer)
         grad.addcmul_(buffer, toll / buffer.sum(axis, keepdim=True), value=-1)
         grad = grad if axis == 2 else grad.transpose(1, 2)
-        return grad.to(ctx.dtype).view(ctx.shape), None, None
+        return grad.to(ctx.dtype).view(ctx.shape)
 
 
 def concise_terms(activations: Tensor, threshold: float = 0.1, temperature: float = 0.1) -> tuple[Tensor, Tensor]:
@@ -99,7 +104,8 @@ def concise_terms(activations: Tensor, threshold: float = 0.1, temperature: floa
     Returns:
         area (N, K) in [0, 1] and dispersion (N, K) in [0, sqrt(1/2)], hard values with the surrogate's gradient.
     """
-    area, dispersion = _Concise.apply(activations, threshold, temperature)
+    with torch.autocast(activations.device.type, enabled=False):  # the moments need float32 sums
+        area, dispersion = _Concise.apply(activations, threshold, temperature)
     return area, dispersion
 
 

@@ -1,0 +1,96 @@
+"""A classifier in training: a network, a data term, an optional penalty on its feature maps."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from xcnn.errors import Diverged, UserError
+from xcnn.models.capture import capture
+from xcnn.training.concise import ConcisePenalty
+
+DataTerm = Literal["cross_entropy", "mse"]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (N, C) against labels (N,)."""
+    return F.cross_entropy(logits, labels)
+
+
+def mse(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over images of ||softmax(logits) - one-hot||^2, the squared error that DeConvolve's eq. 1 prints."""
+    one_hot = F.one_hot(labels, logits.shape[1])
+    return (logits.softmax(1) - one_hot).square().sum(1).mean()
+
+
+DATA_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cross_entropy, "mse": mse}
+
+
+class Classifier(LightningModule):
+    """Data term plus penalty, minimised by the given optimiser.
+
+    Args:
+        network: images (N, C, H, W) to logits (N, classes).
+        optimizer: takes the parameters and returns the optimiser, e.g. `functools.partial(torch.optim.Adam, lr=1e-3)`.
+        data_term: "cross_entropy", or "mse" on the softmax.
+        penalty: on the maps of `layers`; None trains on the data term alone.
+        layers: names of the post-ReLU layers whose maps the penalty sees.
+        channels_last: keep images and weights in that memory format; changes speed, not the result beyond rounding.
+
+    Raises:
+        UserError: an unknown data term, or a layer that the network lacks (at the first step).
+        Diverged: the loss stopped being finite; raised before the weights are touched, so that they stay good.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        data_term: DataTerm = "cross_entropy",
+        penalty: ConcisePenalty | None = None,
+        layers: Sequence[str] = (),
+        channels_last: bool = False,
+    ):
+        super().__init__()
+        if data_term not in DATA_TERMS:
+            raise UserError(f"unknown data term {data_term!r}; there are: {', '.join(DATA_TERMS)}.")
+        if penalty is not None and not layers:
+            raise UserError("a penalty needs the names of the layers that it penalises: give layers=[...].")
+        self.network, self.penalty, self.layers = network, penalty, tuple(layers)
+        self.data_term, self.optimizer = DATA_TERMS[data_term], optimizer
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network.to(memory_format=self.memory_format)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.contiguous(memory_format=self.memory_format))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        with capture(self.network, self.layers if self.penalty is not None else ()) as maps:
+            data_term = self.data_term(self(images).float(), labels)
+        loss = data_term
+        if self.penalty is not None:
+            penalty, parts = self.penalty([maps[layer] for layer in self.layers], self.current_epoch)
+            loss = data_term + penalty
+            self.log_dict({f"train/{name}": value for name, value in parts.items()}, on_step=False, on_epoch=True)
+        if not torch.isfinite(loss):
+            raise Diverged(
+                f"the loss became {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, batch {batch_idx}); "
+                "the checkpoint of the last whole epoch is kept. Lower the learning rate or the penalty's weights."
+            )
+        self.log_dict({"train/loss": loss.detach(), "train/data_term": data_term.detach()}, on_step=False, on_epoch=True)
+        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, labels = batch
+        logits = self(images).float()
+        values = {"val/loss": self.data_term(logits, labels), "val/accuracy": (logits.argmax(1) == labels).float().mean()}
+        self.log_dict(values, batch_size=len(labels), prog_bar=True, sync_dist=True)
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.optimizer(self.network.parameters())

@@ -1,0 +1,151 @@
+"""Train once, resume anywhere, load without unpickling.
+
+A training lives in a folder named by its fingerprint, so that every table and figure that asks for the same network gets
+the same one. In it: `last.ckpt` (Lightning's, replaced after each epoch), `network.safetensors` (the final weights), and
+`training.json`, written last, whose presence means that the training is finished.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer, TQDMProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from xcnn.data.tensors import TensorDataModule
+from xcnn.errors import UserError
+from xcnn.files import atomic, locked, read_json, write_json
+from xcnn.fingerprint import file_hash, fingerprint
+from xcnn.training.classifier import Classifier
+
+
+class SeedEachEpoch(Callback):
+    """Reseeds torch by (seed, epoch), so that a resumed training draws what an uninterrupted one would have drawn."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
+
+
+def fit(
+    module: Classifier,
+    data: TensorDataModule,
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    max_epochs: int,
+    seed: int,
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    strategy: str = "auto",
+    precision: str = "32-true",
+    loggers: Sequence[Logger] = (),
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Bring `module.network` to the end of its training: load it, resume it, or train it from the start.
+
+    Args:
+        folder: of this training; made if missing. Another process that asks for the same training waits for it.
+        settings: the plain values that the result depends on; recorded, and their fingerprint with them.
+        provenance: of the code that trains (git, versions); recorded.
+        devices: processes or GPUs; with more than one, `strategy` is e.g. "ddp_spawn".
+
+    Returns:
+        The content of `training.json`: settings, fingerprint, provenance, epochs, device, precision, wall time in
+        seconds over all attempts, parameters of the last epoch's log, and the hash of the weights file.
+
+    Raises:
+        Diverged: the loss stopped being finite; the checkpoint of the last whole epoch stays.
+        UserError: the folder cannot be written, or a damaged file is in it (named).
+    """
+    folder = Path(folder)
+    record, weights = folder / "training.json", folder / "network.safetensors"
+    with locked(folder / "lock"):
+        if not record.is_file():
+            started = time.monotonic()
+            timer = Timer()
+            checkpoint = ModelCheckpoint(
+                folder, "last", save_top_k=1, every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
+            )
+            callbacks: list[Callback] = [SeedEachEpoch(seed), checkpoint, timer]
+            if progress:
+                callbacks.append(TQDMProgressBar(refresh_rate=20))
+            trainer = pl.Trainer(
+                accelerator=accelerator,
+                devices=devices,
+                strategy=strategy,
+                precision=precision,  # type: ignore[arg-type]  # a Literal there; checked by Lightning
+                max_epochs=max_epochs,
+                logger=list(loggers) or False,
+                callbacks=callbacks,
+                plugins=[LightningEnvironment()],  # a cell is one job: SLURM's variables are not the trainer's business
+                enable_progress_bar=progress,
+                enable_model_summary=False,
+                use_distributed_sampler=False,  # the data module slices its own batches
+                num_sanity_val_steps=0,
+                default_root_dir=folder,
+            )
+            last = folder / "last.ckpt"
+            resumed = last.is_file()
+            try:
+                trainer.fit(module, data, ckpt_path=last if resumed else None, weights_only=True)
+            except (EOFError, RuntimeError) as error:
+                if resumed and "PytorchStreamReader" in str(error):
+                    raise UserError(f"{last} is damaged ({error}). Delete it; the training starts anew.") from error
+                raise
+            if trainer.interrupted:
+                raise KeyboardInterrupt
+            network = module.network.to("cpu", memory_format=torch.contiguous_format)
+            state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+            with atomic(weights, "wb") as stream:
+                stream.write(save(state))
+            write_json(
+                record,
+                {
+                    "settings": settings,
+                    "fingerprint": fingerprint(settings),
+                    "provenance": provenance,
+                    "epochs": trainer.current_epoch,
+                    "steps": trainer.global_step,
+                    "resumed": resumed,
+                    "device": _device_name(trainer),
+                    "precision": precision,
+                    "processes": trainer.world_size,
+                    "wall_s": round(max(timer.time_elapsed("train"), time.monotonic() - started), 1),
+                    "log": {name: float(value) for name, value in trainer.callback_metrics.items()},
+                    "weights": file_hash(weights),
+                },
+            )
+        load_weights(module.network, weights)
+        module.network.eval()
+        return read_json(record)
+
+
+def load_weights(network: torch.nn.Module, path: str | Path) -> None:
+    """Put the tensors of a `.safetensors` file into the network: all of them, no others.
+
+    Raises:
+        UserError: the file is missing or damaged, or its tensors are not this network's.
+    """
+    try:
+        network.load_state_dict(load_file(path))
+    except FileNotFoundError as error:
+        raise UserError(f"no weights at {path}. Train the network again, or name another file.") from error
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}). Delete it and run the same command again.") from error
+    except RuntimeError as error:
+        raise UserError(f"{path} holds the weights of another network: {error}") from error
+
+
+def _device_name(trainer: pl.Trainer) -> str:
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
