@@ -46,11 +46,12 @@ class Split:
     Attributes:
         layer: qualified name of the layer whose output is cut.
         affine: whether the whole head is affine in the features.
+        root: holds the network's evaluation-mode copy, whose parameters and buffers are the user's.
     """
 
     def __init__(self, layer: str, root: nn.Module, graph: fx.Graph, cut: Node) -> None:
         self.layer = layer
-        self._root = root
+        self.root = root
         self._cut = cut
         self._logits = _output(graph)
         self._placeholder = next(iter(graph.nodes))
@@ -109,34 +110,45 @@ class Split:
                 "Use prefix and rest, or cut at a later layer."
             )
         with torch.inference_mode(False), torch.enable_grad():
-            zeros = _like_weights(self._root).new_zeros(1, *features_shape)
-            bias = self.head(zeros).detach()
+            zeros = _like_weights(self.root).new_zeros(1, *features_shape)
+            head = fx.Interpreter(self.root, graph=self.head_graph)  # runs twice: generating code would cost more
+            bias = head.run(zeros).detach()
             if bias.ndim != 2:
                 raise UserError(f"the network's output has shape {tuple(bias.shape)}; (N, classes) is needed.")
             rows = []
             for classes in torch.arange(bias.shape[1], device=bias.device).split(chunk):
                 features = zeros.repeat(len(classes), *[1] * len(features_shape)).requires_grad_()
-                logits = self.head(features).gather(1, classes[:, None])
+                logits = head.run(features).gather(1, classes[:, None])
                 # A head may ignore the features altogether; its weight is then zero.
                 (row,) = torch.autograd.grad(logits.sum(), features, allow_unused=True, materialize_grads=True)
                 rows.append(row)
         return torch.cat(rows), bias[0]
 
     @functools.cached_property
+    def trunk_graph(self) -> fx.Graph:
+        """The trunk as pure operations on the modules of `root`, for an `fx.Interpreter` of one's own."""
+        return _extract([self._placeholder], self._cut)
+
+    @functools.cached_property
+    def head_graph(self) -> fx.Graph:
+        """The head, likewise."""
+        return _extract([self._cut], self._logits)
+
+    @functools.cached_property
     def _trunk(self) -> fx.GraphModule:
-        return _extract(self._root, [self._placeholder], self._cut)
+        return fx.GraphModule(self.root, self.trunk_graph)
 
     @functools.cached_property
     def _head(self) -> fx.GraphModule:
-        return _extract(self._root, [self._cut], self._logits)
+        return fx.GraphModule(self.root, self.head_graph)
 
     @functools.cached_property
     def _prefix(self) -> fx.GraphModule:
-        return _extract(self._root, [self._cut], self._frontier)
+        return fx.GraphModule(self.root, _extract([self._cut], self._frontier))
 
     @functools.cached_property
     def _rest(self) -> fx.GraphModule:
-        return _extract(self._root, self._frontier, self._logits)
+        return fx.GraphModule(self.root, _extract(self._frontier, self._logits))
 
 
 def split_at(model: nn.Module, layer: str) -> Split:
@@ -412,7 +424,7 @@ def _between(inputs: Iterable[Node], outputs: Iterable[Node]) -> set[Node]:
     return needed
 
 
-def _extract(root: nn.Module, inputs: Sequence[Node], outputs: Node | Sequence[Node]) -> fx.GraphModule:
+def _extract(inputs: Sequence[Node], outputs: Node | Sequence[Node]) -> fx.Graph:
     """The function from `inputs` to `outputs`; a sequence of outputs is returned as a tuple."""
     single = isinstance(outputs, Node)
     goals: list[Node] = [outputs] if isinstance(outputs, Node) else list(outputs)
@@ -423,7 +435,7 @@ def _extract(root: nn.Module, inputs: Sequence[Node], outputs: Node | Sequence[N
         if node in needed:
             copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(copies[goals[0]] if single else tuple(copies[node] for node in goals))
-    return fx.GraphModule(root, graph)
+    return graph
 
 
 def _like_weights(root: nn.Module) -> Tensor:
