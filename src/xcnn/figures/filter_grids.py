@@ -13,7 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from xcnn.errors import UserError
 from xcnn.figures.renderings import Array, encircled, heat, proportionate, upscale
-from xcnn.figures.style import FAINT, NEGATIVE, POSITIVE, SEQUENTIAL, WIDTH, styled
+from xcnn.figures.style import FAINT, NEGATIVE, POSITIVE, SEQUENTIAL, styled
+
+# In inches.
+CELL, LARGE_CELL = 1.5, 1.8  # a picture
+CAPTION = 0.2
+LINE_HEIGHT = 0.14  # of text at 8 points
 
 
 @dataclass(frozen=True)
@@ -71,21 +76,27 @@ class SuccinctImage:
 def filter_comparison(rows: Sequence[BeforeAfter], title: str = "") -> Figure:
     """Table 1: per row an image, and both renderings of a filter before and after the loss, with scores and texts."""
     _some(rows, "rows")
-    told = any(view.text for row in rows for view in (row.before, row.after))
-    columns, widths = 5 + told, [1.0] * 5 + [2.3] * told
-    figure = _figure(WIDTH * sum(widths) / 5.8, len(rows) * WIDTH / 5.8 * 1.16 + 0.5, title)
-    axes = figure.subplots(len(rows), columns, squeeze=False, width_ratios=widths)
+    texts = [
+        [f"{when}: {view.text}" for when, view in (("Before", row.before), ("After", row.after)) if view.text]
+        for row in rows
+    ]
+    told = any(texts)
+    wrapped = [_wrap(paragraphs, 4.3) for paragraphs in texts]
+    heights = [max(CELL + CAPTION, LINE_HEIGHT * text.count("\n") + 0.3) for text in wrapped]
+    figure = _figure(5 * CELL + 4.4 * told, sum(heights) + 0.2, title, compress=not told)
+    axes = figure.subplots(
+        len(rows), 5 + told, squeeze=False, width_ratios=[CELL] * 5 + [4.4] * told, height_ratios=heights
+    )
     heads = ("image", "before: proportionate", "before: encircled", "after: proportionate", "after: encircled")
-    for row, line in zip(rows, axes, strict=True):
+    for row, text, line in zip(rows, wrapped, axes, strict=True):
         _show(line[0], upscale(row.image))
         for view, left, right in ((row.before, line[1], line[2]), (row.after, line[3], line[4])):
             _show(left, proportionate(row.image, view.activation))
             _show(right, encircled(row.image, view.activation))
-            _caption(left, view.name)
+            _caption(left, _named(view))
             _caption(right, _signed(view.score), _sign_colour(view.score))
         if told:
-            paragraphs = [f"{when}: {view.text}" for when, view in (("Before", row.before), ("After", row.after))]
-            _write(line[5], paragraphs, characters=44)
+            _write(line[5], text)
     for column, head in zip(axes[0], heads, strict=False):
         column.set_title(head)
     return figure
@@ -105,10 +116,8 @@ def feature_map_progression(
     """
     _some(filters, "filters")
     _some(maps_by_variant, "maps_by_variant")
-    columns = len(filters) + 1
-    cell = WIDTH / max(columns, 6)
-    figure = _figure(cell * columns + 0.3, cell * len(maps_by_variant) + 0.6, title)
-    axes = figure.subplots(len(maps_by_variant), columns, squeeze=False)
+    figure = _figure((len(filters) + 1) * CELL + 0.3, len(maps_by_variant) * CELL + 0.2, title)
+    axes = figure.subplots(len(maps_by_variant), len(filters) + 1, squeeze=False)
     for index, ((variant, maps), line) in enumerate(zip(maps_by_variant.items(), axes, strict=True)):
         if index == 0:
             _show(line[0], upscale(image))
@@ -127,17 +136,16 @@ def feature_map_progression(
 def renderings_figure(image: Array, views: Sequence[FilterView], threshold: float = 0.5, title: str = "") -> Figure:
     """Figure 5: per filter the image, its heat, and the proportionate and encircled renderings, both readings."""
     _some(views, "views")
-    cell = WIDTH / 5
-    figure = _figure(WIDTH, len(views) * cell * 1.08 + 0.5, title)
+    figure = _figure(5 * LARGE_CELL + 0.2, len(views) * LARGE_CELL + 0.2, title)
     axes = figure.subplots(len(views), 5, squeeze=False)
     for view, line in zip(views, axes, strict=True):
         _show(line[0], upscale(image))
-        line[1].imshow(heat(view.activation), cmap=SEQUENTIAL, vmin=0, vmax=1)
+        line[1].imshow(heat(view.activation, upscale(image).shape[1:]), cmap=SEQUENTIAL, vmin=0, vmax=1)
         _bare(line[1])
         _show(line[2], proportionate(image, view.activation))
         _show(line[3], encircled(image, view.activation, threshold))
         _show(line[4], encircled(image, view.activation, threshold, literal=True))
-        line[0].set_ylabel(view.name)
+        line[0].set_ylabel(_named(view))
     heads = ("image", "heat", "proportionate", "encircled", "encircled, literal")
     for column, head in zip(axes[0], heads, strict=True):
         column.set_title(head)
@@ -174,10 +182,10 @@ def signed_filters(
             f"class and one of {', '.join(classes)}."
         )
     columns = max(len(positive), len(negative), 1)
-    told = bool(explanation)
-    cell = 1.45
-    widths = [2.5, cell * columns + 0.2] + [3.0] * told
-    figure = _figure(sum(widths), 2 * cell * 1.32 + 0.7, title)
+    text = _wrap(explanation.split("\n\n"), 3.4)
+    widths = [2.5, columns * CELL + 0.2, *([3.5] if text else [])]
+    height = max(2 * (CELL + 2 * CAPTION + 0.3), LINE_HEIGHT * text.count("\n") + 0.4)
+    figure = _figure(sum(widths), height, title)
     panels = figure.subfigures(1, len(widths), width_ratios=widths, wspace=0.02, squeeze=False)[0]
     picture, bars = panels[0].subplots(2, 1, height_ratios=[1, 1])
     _show(picture, upscale(image))
@@ -188,8 +196,8 @@ def signed_filters(
         (rows[1], negative, NEGATIVE, f"lower the probability of {target}"),
     ):
         _map_row(panel, image, views, columns, colour, head)
-    if told:
-        _write(panels[2].subplots(), explanation.split("\n\n"), characters=48)
+    if text:
+        _write(panels[2].subplots(), text)
     return figure
 
 
@@ -202,8 +210,7 @@ def succinct_learning(images: Sequence[SuccinctImage], title: str = "") -> Figur
     _some(images, "images")
     layers = list(images[0].before)
     columns = 1 + 2 * len(layers)
-    cell = WIDTH / max(columns, 5)
-    figure = _figure(cell * columns, len(images) * cell * 1.2 + 0.6, title)
+    figure = _figure(columns * CELL, len(images) * (CELL + CAPTION) + 0.4, title)
     axes = figure.subplots(len(images), columns, squeeze=False)
     for row, line in zip(images, axes, strict=True):
         _show(line[0], upscale(row.image))
@@ -213,31 +220,36 @@ def succinct_learning(images: Sequence[SuccinctImage], title: str = "") -> Figur
             top = max(float(np.max(combined.counts)) for combined in pair)
             for combined, cell_axes in zip(pair, line[1 + 2 * index :], strict=False):
                 counts = np.asarray(combined.counts)
-                cell_axes.imshow(counts, cmap=SEQUENTIAL, vmin=0, vmax=top or 1)
+                cell_axes.imshow(counts, interpolation="nearest", cmap=SEQUENTIAL, vmin=0, vmax=top or 1)
                 _outline(cell_axes, np.asarray(combined.positions, dtype=bool))
                 _bare(cell_axes)
                 _caption(cell_axes, f"ratio {combined.ratio:.2f} · max {counts.max():g}")
     for index, layer in enumerate(layers):
         axes[0, 1 + 2 * index].set_title(f"{layer}, before")
         axes[0, 2 + 2 * index].set_title(f"{layer}, after")
+    figure.supxlabel(
+        "brightness: filters active at a position, one scale per pair · outline: the positions P", fontsize=8
+    )
     return figure
 
 
-def _figure(width: float, height: float, title: str) -> Figure:
-    figure = Figure((width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02))
+def _figure(width: float, height: float, title: str, compress: bool = True) -> Figure:
+    """A figure of this size in inches, with a little more for the title; `compress` closes up rows and columns."""
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02, compress=compress)
+    figure = Figure((width, height + 0.3 * bool(title)), layout=layout)
     if title:
         figure.suptitle(title)
     return figure
 
 
 def _map_row(panel: SubFigure, image: Array, views: Sequence[FilterView], columns: int, colour: str, head: str) -> None:
-    panel.suptitle(head if views else f"no filters {head}", color=colour, fontsize=9.5, fontweight="bold")
+    panel.suptitle(f"{'Filters that' if views else 'No filters'} {head}", color=colour, fontsize=9.5, fontweight="bold")
     axes = panel.subplots(1, columns, squeeze=False)[0]
     for cell in axes[len(views) :]:
         cell.axis("off")
     for view, cell in zip(views, axes, strict=False):
-        _show(cell, encircled(image, view.activation) if np.any(_numpy(view.activation)) else upscale(image) * 0.25)
-        _caption(cell, f"{view.name}\n{_signed(view.score)}")
+        _show(cell, encircled(image, view.activation))
+        _caption(cell, f"{_named(view)}\n{_signed(view.score)}")
 
 
 def _probability_bars(axes: Axes, values: NDArray[np.floating], classes: Sequence[str], target: str) -> None:
@@ -258,13 +270,14 @@ def _probability_bars(axes: Axes, values: NDArray[np.floating], classes: Sequenc
 
 def _show(axes: Axes, image: NDArray[np.floating]) -> None:
     axes.imshow(np.moveaxis(image, 0, -1))
+    axes.set_anchor("N")  # below its heading, and level with the text beside it
     _bare(axes)
 
 
 def _show_map(axes: Axes, activation: NDArray[np.floating]) -> None:
     """A map as it is, cell by cell, from 0 to its maximum."""
     top = float(activation.max())
-    axes.imshow(activation, cmap=SEQUENTIAL, vmin=0, vmax=top or 1)
+    axes.imshow(activation, interpolation="nearest", cmap=SEQUENTIAL, vmin=0, vmax=top or 1)
     if top <= 0:
         axes.text(0.5, 0.5, "dead", transform=axes.transAxes, ha="center", va="center", color="white")
     _bare(axes)
@@ -290,9 +303,13 @@ def _caption(axes: Axes, text: str, colour: str = FAINT) -> None:
     axes.set_xlabel(text, color=colour, fontsize=8, labelpad=2)
 
 
-def _write(axes: Axes, paragraphs: Sequence[str], characters: int) -> None:
+def _wrap(paragraphs: Sequence[str], inches: float) -> str:
+    """Paragraphs with an empty line between them, in lines that fit the width at 8 points."""
+    return "\n\n".join(textwrap.fill(paragraph, int(inches * 16.5)) for paragraph in paragraphs)
+
+
+def _write(axes: Axes, text: str) -> None:
     axes.axis("off")
-    text = "\n\n".join(textwrap.fill(paragraph, characters) for paragraph in paragraphs)
     words = axes.text(0, 1, text, va="top", fontsize=8, linespacing=1.25, transform=axes.transAxes)
     words.set_in_layout(False)
 
@@ -305,8 +322,8 @@ def _sign_colour(score: float) -> str:
     return POSITIVE if score > 0 else NEGATIVE if score < 0 else FAINT
 
 
-def _numpy(values: Array) -> NDArray[np.floating]:
-    return np.asarray(values)
+def _named(view: FilterView) -> str:
+    return view.name if view.activation.max() > 0 else f"{view.name}, dead"
 
 
 def _some(items: object, name: str) -> None:

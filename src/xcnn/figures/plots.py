@@ -112,12 +112,13 @@ def heat_table(
         raise UserError(f"values are {grid.shape} for {len(rows)} rows and {len(columns)} columns; make them agree.")
     figure = Figure(figsize=(1.9 + 0.72 * len(columns), 1.1 + 0.48 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    drawn = axes.imshow(np.ma.masked_invalid(grid), cmap=SEQUENTIAL, aspect="auto")
+    shown = np.ma.masked_invalid(grid)
+    drawn = axes.imshow(shown, cmap=SEQUENTIAL, aspect="auto")
+    dark = np.ma.filled(np.ma.asarray(drawn.norm(shown)) < 0.55, False)
     for (row, column), value in np.ndenumerate(grid):
-        known = np.isfinite(value)
-        dark = known and drawn.norm(value) < 0.55
-        text = format(value, form).replace("-", "−") if known else "–"
-        axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+        text = format(value, form).replace("-", "−") if np.isfinite(value) else "–"
+        colour = "white" if dark[row, column] else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(columns)), [str(column) for column in columns])
     axes.set_yticks(range(len(rows)), [str(row) for row in rows])
     axes.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
