@@ -7,7 +7,7 @@ All filters go through the head together. With all other maps zero, what precede
 acts on one channel of each sample only, and so does that convolution; it is then a product with one of its slices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,9 @@ from torch import Tensor, fx, nn
 from torch.nn.modules import dropout, pooling
 
 from xcnn.errors import UserError
-from xcnn.models.split import split_at
+from xcnn.models.split import Split, split_at, split_at_each
 
-__all__ = ["ramp", "score_filters"]
+__all__ = ["ramp", "score_filters", "score_layers"]
 
 
 def score_filters(
@@ -44,7 +44,34 @@ def score_filters(
     Raises:
         UserError: the network cannot be cut there, the layer gives no maps, or `unit` does not fit.
     """
-    return _effects(model, layer, input_size, unit, torch.ones(1), batch_size)[0]
+    return _effects(split_at(model, layer), input_size, unit, torch.ones(1), batch_size)[0]
+
+
+def score_layers(
+    model: nn.Module,
+    layers: Iterable[str],
+    input_size: Sequence[int] = (3, 32, 32),
+    unit: float | Mapping[str, Tensor] = 1.0,
+    batch_size: int = 256,
+) -> dict[str, Tensor]:
+    """All of algorithm 1: `score_filters` for each layer, tracing the network once.
+
+    Args:
+        model: as for `score_filters`.
+        layers: qualified names of the layers.
+        input_size: as for `score_filters`.
+        unit: value of the constant map, or for each layer those of its filters, (filters,).
+        batch_size: as for `score_filters`.
+
+    Raises:
+        UserError: as for `score_filters`, or a layer without units.
+    """
+    splits = split_at_each(model, layers)
+    units = unit if isinstance(unit, Mapping) else dict.fromkeys(splits, unit)
+    if missing := [layer for layer in splits if layer not in units]:
+        raise UserError(f"unit has no values for layer {missing[0]!r}; it has: {', '.join(units) or 'none'}.")
+    one = torch.ones(1)
+    return {layer: _effects(cut, input_size, units[layer], one, batch_size)[0] for layer, cut in splits.items()}
 
 
 def ramp(
@@ -67,31 +94,26 @@ def ramp(
     """
     if steps < 2:
         raise UserError(f"a ramp needs at least 2 steps; {steps} were asked for.")
-    effects = _effects(model, layer, input_size, unit, torch.linspace(0, 1, steps)[1:], batch_size)
+    effects = _effects(split_at(model, layer), input_size, unit, torch.linspace(0, 1, steps)[1:], batch_size)
     return torch.cat([torch.zeros_like(effects[:1]), effects])
 
 
 @torch.no_grad()
 def _effects(
-    model: nn.Module,
-    layer: str,
-    input_size: Sequence[int],
-    unit: float | Tensor,
-    fractions: Tensor,
-    batch_size: int,
+    split: Split, input_size: Sequence[int], unit: float | Tensor, fractions: Tensor, batch_size: int
 ) -> Tensor:
     """(steps, classes, filters): change of probability at each fraction of `unit`."""
-    split = split_at(model, layer)
-    weight = next(model.parameters(), torch.zeros(()))
+    weight = next(split.root.parameters(), torch.zeros(()))
+    # Interpreted: to generate code for a graph that runs once would cost more than it saves.
     features = fx.Interpreter(split.root, graph=split.trunk_graph).run(weight.new_zeros(1, *input_size))
     zeros = torch.zeros_like(features)
     if zeros.ndim != 4:
-        raise UserError(f"layer {layer!r} gives {tuple(zeros.shape[1:])} per image, not maps (filters, h, w).")
+        raise UserError(f"layer {split.layer!r} gives {tuple(zeros.shape[1:])} per image, not maps (filters, h, w).")
     n_filters = zeros.shape[1]
     units = torch.as_tensor(unit).to(zeros)
     if units.shape not in ((), (n_filters,)) or not units.isfinite().all():
         raise UserError(
-            f"unit must be a finite number or one for each of the {n_filters} filters of layer {layer!r}; "
+            f"unit must be a finite number or one for each of the {n_filters} filters of layer {split.layer!r}; "
             f"found a tensor of shape {tuple(units.shape)}."
         )
     values = fractions.to(zeros)[:, None] * units.expand(n_filters)

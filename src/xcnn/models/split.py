@@ -33,7 +33,7 @@ from torch.utils._pytree import tree_iter, tree_map_only
 
 from xcnn.errors import UserError
 
-__all__ = ["Split", "cuttable_layers", "split_at"]
+__all__ = ["Split", "cuttable_layers", "split_at", "split_at_each"]
 
 
 class Split:
@@ -160,8 +160,17 @@ def split_at(model: nn.Module, layer: str) -> Split:
         UserError: there is no such layer; it is called never or several times; its output is not one tensor; something
             after it depends on the image other than through it; or `torch.fx` cannot trace the network.
     """
+    return split_at_each(model, [layer])[layer]
+
+
+def split_at_each(model: nn.Module, layers: Iterable[str]) -> dict[str, Split]:
+    """`split_at` at several layers, tracing the network once.
+
+    Raises:
+        UserError: as for `split_at`.
+    """
     network = _Network(model)
-    return Split(layer, network.root, network.graph, network.cut(layer))
+    return {layer: Split(layer, network.root, network.graph, network.cut(layer)) for layer in layers}
 
 
 def cuttable_layers(model: nn.Module) -> list[str]:

@@ -1,0 +1,56 @@
+"""Which filter of one training is which of another: filters have no order of their own (DeConvolve, table 1)."""
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from xcnn.errors import UserError
+
+__all__ = ["filter_correlation", "match_filters"]
+
+
+def filter_correlation(before: Tensor, after: Tensor) -> Tensor:
+    """Pearson correlation (K, K) float64 of each filter before with each after, over images and positions.
+
+    A constant filter (a dead one among them) has no correlation; it counts as 0.
+
+    Args:
+        before: activations (n, K) or (n, K, h, w) on some images.
+        after: those of another training at the same layer on the same images, in the same order.
+
+    Raises:
+        UserError: the shapes differ or there is no data.
+    """
+    if before.shape != after.shape or before.ndim not in (2, 4) or not before.numel():
+        raise UserError(
+            "activations of the same images at the same layer are needed, (n, filters) or (n, filters, h, w) twice; "
+            f"found {tuple(before.shape)} and {tuple(after.shape)}."
+        )
+
+    def standardised(activations: Tensor) -> Tensor:
+        rows = activations.detach().transpose(0, 1).flatten(1).double()
+        constant = rows.amax(1, keepdim=True) == rows.amin(1, keepdim=True)
+        rows = rows - rows.mean(1, keepdim=True)
+        return torch.where(constant, 0, rows / rows.norm(dim=1, keepdim=True))
+
+    return (standardised(before) @ standardised(after).T).clamp(-1, 1)
+
+
+def match_filters(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """The one-to-one matching of filters with the largest sum of correlations (Hungarian method).
+
+    Args:
+        before: as for `filter_correlation`, as is `after`.
+        after: see `before`.
+
+    Returns:
+        permutation (K,) int64, such that `after[:, permutation]` is ordered as `before`, and the correlations (K,)
+        float64 of the matched pairs.
+
+    Raises:
+        UserError: as for `filter_correlation`.
+    """
+    correlation = filter_correlation(before, after)
+    rows, columns = linear_sum_assignment(correlation.cpu().numpy(), maximize=True)
+    permutation = torch.as_tensor(columns, device=correlation.device)
+    return permutation, correlation[torch.as_tensor(rows, device=correlation.device), permutation]

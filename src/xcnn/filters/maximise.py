@@ -1,0 +1,85 @@
+"""Activation maps of filters by gradient ascent (DeConvolve, section 3.3): where a filter must fire to favour a class.
+
+The paper ascends "on the inputs to the filter" with the class activation as the objective and says no more. We read:
+the input is that of the sub-model after the layer, filter k's map is optimised while the others are zero, and the
+objective is the class's logit minus a total-variation and an L2 term. Each step changes a map by at most `step_size`
+anywhere (the gradient is divided by its largest magnitude), the step shrinks linearly to 0, and maps stay in [0, 1].
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from xcnn.errors import UserError
+from xcnn.models.split import split_at
+
+__all__ = ["activation_maps", "total_variation"]
+
+
+def total_variation(maps: Tensor) -> Tensor:
+    """Mean absolute difference between neighbours, down plus across: (..., h, w) to (...); 0 for a uniform map."""
+    down, across = maps.diff(dim=-2).abs(), maps.diff(dim=-1).abs()
+    return sum((d.mean((-2, -1)) for d in (down, across) if d.numel()), maps.new_zeros(maps.shape[:-2]))
+
+
+def activation_maps(
+    model: nn.Module,
+    layer: str,
+    target_class: int,
+    input_size: Sequence[int] = (3, 32, 32),
+    steps: int = 64,
+    step_size: float = 0.1,
+    tv: float = 0.1,
+    l2: float = 0.01,
+    seed: int = 0,
+    batch_size: int = 128,
+) -> Tensor:
+    """The map of each filter that maximises one class's logit while the other filters are silent; image-agnostic.
+
+    Where a global average pooling follows the layer directly, the logit's gradient is the same at all locations and the
+    map comes out uniform: 1 for filters with a positive weight, 0 for the others. Such a map shows a sign and no place.
+
+    Args:
+        model: a network of images to logits; left as it is, and run in evaluation mode.
+        layer: qualified name of the layer whose maps are optimised.
+        target_class: index of the class.
+        input_size: (C, H, W) of the network's images.
+        steps: number of ascent steps.
+        step_size: largest change of a pixel in the first step.
+        tv: weight of `total_variation`, against a logit.
+        l2: weight of the mean squared value, against a logit.
+        seed: of the maps' start, uniform in [0, 1); the same on every device.
+        batch_size: filters optimised at a time.
+
+    Returns:
+        (filters, h, w) in [0, 1].
+
+    Raises:
+        UserError: the network cannot be cut there, the layer gives no maps, or there is no such class.
+    """
+    split = split_at(model, layer)
+    with torch.inference_mode(False), torch.enable_grad():
+        weight = next(model.parameters(), torch.zeros(())).detach()
+        features = split.trunk(weight.new_zeros(1, *input_size)).detach()
+        if features.ndim != 4:
+            raise UserError(f"layer {layer!r} gives {tuple(features.shape[1:])} per image, not maps (filters, h, w).")
+        n_classes = split.head(features).shape[1]
+        if not 0 <= target_class < n_classes:
+            raise UserError(f"there is no class {target_class}: the network has classes 0 to {n_classes - 1}.")
+        start = torch.rand(features.shape[1:], generator=torch.Generator().manual_seed(seed)).to(features)
+        one_hot = torch.eye(len(start), dtype=start.dtype, device=start.device)[:, :, None, None]
+
+        def ascend(maps: Tensor, channel: Tensor) -> Tensor:
+            for step in range(steps):
+                maps = maps.requires_grad_()
+                logits = split.head(channel * maps[:, None])[:, target_class]
+                objective = logits - tv * total_variation(maps) - l2 * maps.square().mean((1, 2))
+                (gradient,) = torch.autograd.grad(objective.sum(), maps)
+                largest = gradient.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(gradient.dtype).tiny)
+                stride = step_size * (1 - step / steps)
+                maps = (maps.detach() + stride * gradient / largest).clamp(0, 1)
+            return maps
+
+        parts = zip(start.split(batch_size), one_hot.split(batch_size), strict=True)
+        return torch.cat([ascend(maps, channel) for maps, channel in parts])
