@@ -6,12 +6,13 @@ configuration, runs the sweeps that it names (in this process, or as SLURM array
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -34,7 +35,7 @@ from xcnn.training.fit import fit
 CONF = REPOSITORY / "conf"
 
 # Settings that say where and how fast, not what: no part of a fingerprint.
-PLACE = ("paths", "logger", "sweeps", "identity", "cell")
+PLACE = ("paths", "logger", "sweeps", "identity", "cell", "order")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 
 OmegaConf.register_new_resolver("repository", lambda part: str(REPOSITORY / part), replace=True)
@@ -90,7 +91,6 @@ def load_data(cfg: DictConfig) -> TensorDataModule:
 
 def trained(cfg: DictConfig) -> Trained:
     """The network that this configuration trains: loaded if some cell trained it before, else resumed or trained."""
-    import torch
 
     data = load_data(cfg)
     everything = settings(cfg)
@@ -123,3 +123,106 @@ def trained(cfg: DictConfig) -> Trained:
         progress=cfg.trainer.progress,
     )
     return Trained(module.network, data, record)
+
+
+def variant(cfg: DictConfig, cell: Cell, *overrides: str) -> DictConfig:
+    """The configuration of this cell with some choices changed (`penalty=none`): the "before" of a before and after."""
+    own = [override for override in cell.overrides if not override.startswith(("experiment=", "identity="))]
+    return compose(cfg.identity, [*own, *overrides])
+
+
+Measure = Callable[[DictConfig, Cell], Measured]
+
+
+class _Stop(BaseException):
+    """Carries an error that every further cell would meet as well past Hydra, which would go on to the next cell."""
+
+    def __init__(self, error: UserError):
+        super().__init__(str(error))
+        self.error = error
+
+
+def cell_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Cell:
+    """The cell that a configuration describes."""
+    labels = {"dataset": cfg.dataset, "model": cfg.network, "method": cfg.method, "seed": cfg.seed}
+    folder = Path(cfg.paths.runs) / cfg.identity / cfg.cell
+    return Cell(cfg.identity, cfg.cell, folder, settings(cfg), labels, overrides)
+
+
+def launch(file: str, measure: Measure, summarise: Summarise) -> None:
+    """Run an experiment from the command line: `python experiments/<paper>/<name>.py [render] [sweep=NAME] [overrides]`.
+
+    Runs the sweeps that the configuration names under `sweeps` (all, or the one asked for), each cell once, and renders
+    the results; `render` alone only renders the committed records. An override replaces a sweep's values for its key.
+    Leaves with status 2 and one message for what the user can mend, with status 1 if some cells failed.
+
+    Args:
+        file: the experiment's `__file__`: its folder and stem are the identity.
+        measure: one cell, from its configuration.
+        summarise: all rows, to the text and the figures of the page.
+    """
+    path = Path(file).resolve()
+    identity = f"{path.parent.name}/{path.stem}"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors to us instead of printing them its own way
+    try:
+        _launch(identity, measure, summarise, sys.argv[1:])
+    except (UserError, _Stop, HydraException, OmegaConfBaseException) as error:
+        if os.environ.get("XCNN_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _launch(identity: str, measure: Measure, summarise: Summarise, arguments: list[str]) -> None:
+    render = "render" in arguments
+    wanted = [argument.removeprefix("sweep=") for argument in arguments if argument.startswith("sweep=")]
+    overrides = [argument for argument in arguments if argument != "render" and not argument.startswith("sweep=")]
+    # A key that is given as a sweep (`seed=0,1`) is no single value, and composes only in the sweeps below.
+    cfg = compose(identity, [override for override in overrides if "," not in override])
+    runs, results = writable(cfg.paths.runs), writable(cfg.paths.results)
+    sweeps: dict[str, dict[str, Any]] = OmegaConf.to_container(cfg.sweeps) if cfg.get("sweeps") else {"all": {}}  # type: ignore[assignment]
+    unknown = [name for name in wanted if name not in sweeps]
+    if unknown:
+        raise UserError(f"{identity} has no sweep {', '.join(unknown)}; there are: {', '.join(sweeps)}.")
+    failed: Exception | None = None
+    if not render:
+        given = {override.lstrip("+~").split("=")[0] for override in overrides}
+        for name in wanted or sweeps:
+            swept = [f"{key}={value}" for key, value in sweeps[name].items() if key not in given]
+            try:
+                _sweep(identity, measure, [*swept, *overrides])
+            except Diverged as error:  # the other cells have run; their results are published
+                failed = error
+    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), to_wandb=not render)
+    print(f"results: {page}")
+    if failed is not None:
+        print(f"error: {failed}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _sweep(identity: str, measure: Measure, overrides: list[str]) -> None:
+    """One Hydra sweep: every combination is a cell; the launcher decides where it runs."""
+
+    def job(cfg: DictConfig) -> None:
+        runtime = HydraConfig.get()
+        cell = cell_of(cfg, list(runtime.overrides.task))
+        try:
+            if cell.finished():
+                print(f"{cell.name}: finished, in {cell.folder}")
+                return
+            record = cell.run(lambda cell: measure(cfg, cell))
+            print(f"{cell.name}: measured in {record['wall_s']:.0f} s, in {cell.folder}")
+        except Diverged as error:
+            print(f"{cell.name}: {error}", file=sys.stderr)
+            raise
+        except UserError as error:
+            if "submitit" in runtime.launcher._target_:
+                raise
+            raise _Stop(error) from error
+
+    arguments, sys.argv = sys.argv, [sys.argv[0], f"experiment={identity}", f"identity={identity}", *overrides, "-m"]
+    try:
+        GlobalHydra.instance().clear()
+        hydra.main(config_path=str(CONF), config_name="main", version_base="1.3")(job)()
+    finally:
+        sys.argv = arguments

@@ -13,7 +13,26 @@ An image on which no filter fires has no ratio: NaN, left out of the means and c
 import torch
 from torch import Tensor
 
-__all__ = ["succinctness", "succinctness_alternatives", "succinctness_per_image"]
+__all__ = ["combined_maps", "succinctness", "succinctness_alternatives", "succinctness_per_image"]
+
+
+def combined_maps(
+    activations: Tensor, threshold: float = 0.1, count_share: float = 0.5
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The combined matrix of each image, the positions it singles out, and the ratio: section 4.2's steps, to look at.
+
+    Args: as for `succinctness_per_image`.
+
+    Returns:
+        counts C (N, h, w), positions P (N, h, w) bool, and the succinctness (N,).
+    """
+    maps = activations.flatten(2)
+    peak = maps.amax(2, keepdim=True)
+    count = ((maps > threshold * peak) & (peak > 0)).sum(1)
+    most = count.amax(1, keepdim=True)
+    inside = (count >= count_share * most) & (most > 0)
+    ratio = succinctness_per_image(activations, threshold, count_share)["succinctness"]
+    return count.unflatten(1, activations.shape[2:]), inside.unflatten(1, activations.shape[2:]), ratio
 
 
 def succinctness_per_image(activations: Tensor, threshold: float = 0.1, count_share: float = 0.5) -> dict[str, Tensor]:

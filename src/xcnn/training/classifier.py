@@ -82,14 +82,19 @@ class Classifier(LightningModule):
                 f"the loss became {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, batch {batch_idx}); "
                 "the checkpoint of the last whole epoch is kept. Lower the learning rate or the penalty's weights."
             )
-        self.log_dict({"train/loss": loss.detach(), "train/data_term": data_term.detach()}, on_step=False, on_epoch=True)
+        self.log_dict(
+            {"train/loss": loss.detach(), "train/data_term": data_term.detach()}, on_step=False, on_epoch=True
+        )
         self.log("loss", loss.detach(), prog_bar=True, logger=False)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
         logits = self(images).float()
-        values = {"val/loss": self.data_term(logits, labels), "val/accuracy": (logits.argmax(1) == labels).float().mean()}
+        values = {
+            "val/loss": self.data_term(logits, labels),
+            "val/accuracy": (logits.argmax(1) == labels).float().mean(),
+        }
         self.log_dict(values, batch_size=len(labels), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Optimizer:

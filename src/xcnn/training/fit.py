@@ -5,7 +5,10 @@ the same one. In it: `last.ckpt` (Lightning's, replaced after each epoch), `netw
 `training.json`, written last, whose presence means that the training is finished.
 """
 
+import logging
+import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,24 @@ class SeedEachEpoch(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         torch.manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
+
+
+class EpochBar(TQDMProgressBar):
+    """A bar per epoch with the loss, without Lightning's run number."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+class EpochLines(Callback):
+    """A line per epoch, where there is no terminal to redraw a bar on."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            loss = float(trainer.callback_metrics["train/loss"])
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {loss:.4f}", flush=True)
 
 
 def fit(
@@ -74,11 +95,17 @@ def fit(
             started = time.monotonic()
             timer = Timer()
             checkpoint = ModelCheckpoint(
-                folder, "last", save_top_k=1, every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
+                folder,
+                "last",
+                save_top_k=1,
+                every_n_epochs=1,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
             )
             callbacks: list[Callback] = [SeedEachEpoch(seed), checkpoint, timer]
             if progress:
-                callbacks.append(TQDMProgressBar(refresh_rate=20))
+                callbacks.append(EpochBar(refresh_rate=20) if sys.stderr.isatty() else EpochLines())
+            _quiet()
             trainer = pl.Trainer(
                 accelerator=accelerator,
                 devices=devices,
@@ -88,7 +115,7 @@ def fit(
                 logger=list(loggers) or False,
                 callbacks=callbacks,
                 plugins=[LightningEnvironment()],  # a cell is one job: SLURM's variables are not the trainer's business
-                enable_progress_bar=progress,
+                enable_progress_bar=progress and sys.stderr.isatty(),
                 enable_model_summary=False,
                 use_distributed_sampler=False,  # the data module slices its own batches
                 num_sanity_val_steps=0,
@@ -149,3 +176,10 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> None:
 def _device_name(trainer: pl.Trainer) -> str:
     device = trainer.strategy.root_device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _quiet() -> None:
+    """Lightning's advertisements, and its warnings about what is meant: a folder that holds our lock, short epochs."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in ("Checkpoint directory", ".*number of training batches", ".*treespec", "Total length of"):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,73 @@
+"""DeConvolve, figure 1: a feature map as the terms of the loss are added.
+
+Paper:      Meeradevi et al. 2025, section 3.1 and figure 1.
+Command:    make deconvolve-figure1
+Reports:    a picture; "as the two new terms are progressively added, the feature map becomes more meaningful".
+Cost:       four trainings of 4 epochs (3 minutes each on a CPU core, shared with the sweep `terms` of the ablation).
+Deviations: 4 epochs, not 50; all losses start from the same weights, so that filter k is the same filter to begin with.
+            The filters shown are those with the largest peak in the plain network's map of the image.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from omegaconf import DictConfig
+
+from xcnn.figures import feature_map_progression, save_png
+from xcnn.launch import launch, trained, variant
+from xcnn.models import capture
+from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
+from xcnn.report.explain import choose_image
+from xcnn.report.networks import accuracy, measured
+from xcnn.report.tables import markdown
+from xcnn.training import concise_terms
+
+VARIANTS = {"plain": "none", "+ area": "area", "+ dispersion": "literal", "with floors": "floored"}
+
+
+def measure(cfg: DictConfig, cell: Cell) -> Measured:
+    runs = {name: trained(variant(cfg, cell, f"penalty={penalty}")) for name, penalty in VARIANTS.items()}
+    data, settings = runs["plain"].data, cfg.figure
+    choice = choose_image([run.network for run in runs.values()], data, settings.label, correct=True)
+    maps, values = {}, {}
+    for name, run in runs.items():
+        with torch.inference_mode(), capture(run.network, [settings.layer]) as captured:
+            run.network(choice.image[None])
+        maps[name] = captured[settings.layer][0]
+        area, dispersion = concise_terms(maps[name][None])
+        live = area > 0
+        values |= {
+            f"accuracy {name}": accuracy(run.network, data),
+            f"silent {name}": 1 - float(live.float().mean()),
+            f"area {name}": float(area[live].mean()),
+            f"dispersion {name}": float(dispersion[live].mean()),
+        }
+    filters = maps["plain"].amax((1, 2)).argsort(descending=True)[: settings.top].tolist()
+    drawn = {name: activations.numpy() for name, activations in maps.items()}
+    figure = feature_map_progression(
+        choice.image, drawn, filters, f"{settings.layer}, {cfg.training.max_epochs} epochs"
+    )
+    save_png(figure, cell.folder / "figure1.png")
+    details = {"image": choice.index, "label": choice.label, "layer": settings.layer, "filters": filters}
+    return measured(data, runs["with floors"].record, values, n=1, details=details, files=["figure1.png"])
+
+
+def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    parts = []
+    for record in (record for row in rows for record in row.records):
+        details, values = record["details"], record["values"]
+        parts.append(
+            f"Test image {details['image']} ({details['label']}), layer {details['layer']}, seed {record['seed']}. Area and "
+            "dispersion are means over the maps that are live on this image; dead ones count as silent."
+        )
+        lines = [
+            [name, *(f"{values[f'{metric} {name}']:.3f}" for metric in ("accuracy", "silent", "area", "dispersion"))]
+            for name in VARIANTS
+        ]
+        parts.append(markdown(["loss", "test accuracy", "silent maps", "area", "dispersion"], lines))
+    captions = {"figure1.png": "Figure 1: the same filters on the same image as the terms of the loss are added."}
+    return Summary("DeConvolve, figure 1: adding the terms", "\n\n".join(parts), captions=captions)
+
+
+if __name__ == "__main__":
+    launch(__file__, measure, summarise)

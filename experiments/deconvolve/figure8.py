@@ -1,0 +1,29 @@
+"""DeConvolve, figure 8: an airplane, the filters for and against it.
+
+Paper:      Meeradevi et al. 2025, section 4.3.1 and figure 8.
+Command:    make deconvolve-figure8
+Reports:    a picture and a language model's words: "the hull of a boat" for, "the outline of a horse" against.
+Cost:       one training of 50 epochs (25 to 40 minutes on a CPU core, shared with the other experiments), then seconds.
+Deviations: the image is the first test image that fits, not the paper's; the words are measured, not a language model's, and
+            name no object part; the network is trained with the floored loss.
+"""
+
+from omegaconf import DictConfig
+
+from xcnn.launch import launch, trained
+from xcnn.report import Cell, Measured
+from xcnn.report.explain import explained_image, explained_image_summary
+
+
+def measure(cfg: DictConfig, cell: Cell) -> Measured:
+    run = trained(cfg)
+    return explained_image(cell, run.network, run.data, run.record, **cfg.figure)
+
+
+READING = (
+    "The paper lets a language model read such maps. Here every word is a measurement: where the map is active, its "
+    "colours, its edges, the classes it fires for. No object part is named, since none was measured."
+)
+
+if __name__ == "__main__":
+    launch(__file__, measure, explained_image_summary("DeConvolve, figure 8: an airplane", READING))

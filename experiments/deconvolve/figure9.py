@@ -1,0 +1,79 @@
+"""DeConvolve, figure 9: "improved succinct learning", how many filters are active where, before and after the loss.
+
+Paper:      Meeradevi et al. 2025, section 4.2 and figure 9.
+Command:    make deconvolve-figure9
+Reports:    a picture.
+Cost:       three trainings of 50 epochs (shared with the other experiments), then seconds.
+Deviations: the images are the first of the test set, one a class named in the configuration, whatever the prediction.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from omegaconf import DictConfig
+
+from xcnn.data.tensors import scale
+from xcnn.figures import CombinedMaps, SuccinctImage, save_png, succinct_learning
+from xcnn.filters import combined_maps
+from xcnn.launch import Trained, launch, trained, variant
+from xcnn.models import capture
+from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
+from xcnn.report.networks import accuracy, measured
+from xcnn.report.tables import markdown
+
+
+def measure(cfg: DictConfig, cell: Cell) -> Measured:
+    after, before = trained(cfg), trained(variant(cfg, cell, "penalty=none"))
+    data, layers = after.data, list(cfg.layers)
+    labels = data.test.labels
+    indices = [int(torch.nonzero(labels == data.classes.index(name))[0]) for name in cfg.figure.labels]
+    images = scale(data.test.images[indices])
+    combined = [_combined(run, images, layers) for run in (before, after)]
+    rows = [SuccinctImage(images[i], name, combined[0][i], combined[1][i]) for i, name in enumerate(cfg.figure.labels)]
+    file = f"figure9-{cfg.method}.png"
+    save_png(succinct_learning(rows, f"{cfg.method} loss"), cell.folder / file)
+    values = {"accuracy": accuracy(after.network, data), "accuracy_before": accuracy(before.network, data)}
+    for layer in layers:
+        for when, maps in zip(("before", "after"), combined, strict=True):
+            values[f"ratio_{when}.{layer}"] = sum(one[layer].ratio for one in maps) / len(maps)
+    return measured(data, after.record, values, n=len(indices), details={"images": indices}, files=[file])
+
+
+@torch.inference_mode()
+def _combined(run: Trained, images: torch.Tensor, layers: list[str]) -> list[dict[str, CombinedMaps]]:
+    """For each image, the combined maps of each layer."""
+    with capture(run.network, layers) as maps:
+        run.network(images)
+    by_layer = {layer: combined_maps(maps[layer]) for layer in layers}
+    return [
+        {
+            layer: CombinedMaps(counts[i].numpy(), inside[i].numpy(), float(ratio[i]))
+            for layer, (counts, inside, ratio) in by_layer.items()
+        }
+        for i in range(len(images))
+    ]
+
+
+def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    lines, captions = [], {}
+    for record in (record for row in rows for record in row.records):
+        values = record["values"]
+        for layer in record["settings"]["layers"]:
+            lines.append(
+                [
+                    record["method"],
+                    layer,
+                    *(f"{values[f'ratio_{when}.{layer}']:.3f}" for when in ("before", "after")),
+                    f"{values['accuracy_before']:.3f} -> {values['accuracy']:.3f}",
+                ]
+            )
+        captions |= dict.fromkeys(record["files"], f"Figure 9 with the {record['method']} loss: filters active at each position, P outlined.")
+    text = (
+        "Means over the pictured images only; `deconvolve/succinctness` has them over the whole test set, with dead filters.\n\n"
+        + markdown(["loss", "layer", "ratio before", "ratio after", "test accuracy"], lines)
+    )
+    return Summary("DeConvolve, figure 9: succinct learning", text, captions=captions)
+
+
+if __name__ == "__main__":
+    launch(__file__, measure, summarise)
