@@ -9,6 +9,7 @@ Deviations: CIFAR-10 may be the JPEG tree; `terms` and `grid` train for fewer ep
             `same`; bfloat16 autocast (float32 with trainer=cpu).
 """
 
+import math
 from collections.abc import Sequence
 
 from omegaconf import DictConfig
@@ -44,28 +45,21 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings["ablation-accuracy.png"] = ablation_plot(points, "area of live maps", f"{longest} epochs")
     captions = {"ablation-accuracy.png": "Accuracy against the area of live maps; small and accurate is up and left."}
     for mode in ("literal", "floored"):
-        grid = [row for row in rows if row.method.startswith(f"{mode}-a")]
-        if grid:
-            weights = [
-                (r.records[0]["settings"]["penalty"]["alpha"], r.records[0]["settings"]["penalty"]["beta"])
-                for r in grid
-            ]
-            alphas, betas = sorted({alpha for alpha, _ in weights}), sorted({beta for _, beta in weights})
-            for metric, name in (("accuracy", "test accuracy"), ("dead", "dead filters")):
-                values = [
-                    [
-                        next(
-                            (row.mean[metric] for row, weight in zip(grid, weights, strict=True) if weight == (a, b)),
-                            float("nan"),
-                        )
-                        for b in betas
-                    ]
-                    for a in alphas
-                ]
-                file = f"ablation-{mode}-{metric}.png"
-                drawings[file] = heat_table(values, alphas, betas, label=name, title=f"{mode}: {name}")
-                captions[file] = f"{name.capitalize()} over the alpha x beta grid, {mode} loss."
+        grid = {_weights(row): row for row in rows if row.method.startswith(f"{mode}-a")}
+        if not grid:
+            continue
+        alphas, betas = (sorted(set(weights)) for weights in zip(*grid, strict=True))
+        for metric, name in (("accuracy", "test accuracy"), ("dead", "dead filters")):
+            values = [[grid[a, b].mean[metric] if (a, b) in grid else math.nan for b in betas] for a in alphas]
+            file = f"ablation-{mode}-{metric}.png"
+            drawings[file] = heat_table(values, alphas, betas, label=name, title=f"{mode}: {name}")
+            captions[file] = f"{name.capitalize()} over the alpha x beta grid, {mode} loss."
     return Summary("DeConvolve: ablation of the loss", _text(full), columns, drawings, captions)
+
+
+def _weights(row: Row) -> tuple[float, float]:
+    penalty = row.records[0]["settings"]["penalty"]
+    return penalty["alpha"], penalty["beta"]
 
 
 def _text(rows: Sequence[Row]) -> str:
@@ -74,8 +68,8 @@ def _text(rows: Sequence[Row]) -> str:
     if plain is None:
         return "The plain network has not been run; nothing can be compared yet."
     lines = [
-        "Area and dispersion are means over *live* maps, so that dying does not look like focusing; dead filters are those "
-        "that no test image excites. All rows below train for the same number of epochs unless their setting says otherwise."
+        "Area and dispersion are means over *live* maps, so that dying does not look like focusing; dead filters "
+        "are those that no test image excites. The figures in this list are of the longest trainings."
     ]
     for method in ("literal", "floored"):
         row = by_method.get(method)

@@ -29,7 +29,8 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     runs = {name: trained(variant(cfg, cell, f"penalty={penalty}")) for name, penalty in VARIANTS.items()}
     data, settings = runs["plain"].data, cfg.figure
     choice = choose_image([run.network for run in runs.values()], data, settings.label, correct=True)
-    maps, values = {}, {}
+    maps: dict[str, torch.Tensor] = {}
+    values: dict[str, float] = {}
     for name, run in runs.items():
         with torch.inference_mode(), capture(run.network, [settings.layer]) as captured:
             run.network(choice.image[None])
@@ -57,8 +58,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     for record in (record for row in rows for record in row.records):
         details, values = record["details"], record["values"]
         parts.append(
-            f"Test image {details['image']} ({details['label']}), layer {details['layer']}, seed {record['seed']}. Area and "
-            "dispersion are means over the maps that are live on this image; dead ones count as silent."
+            f"Test image {details['image']} ({details['label']}), layer {details['layer']}, seed {record['seed']}. "
+            "Area and dispersion are means over the maps that are live on this image; dead ones count as silent."
         )
         lines = [
             [name, *(f"{values[f'{metric} {name}']:.3f}" for metric in ("accuracy", "silent", "area", "dispersion"))]

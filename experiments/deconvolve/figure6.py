@@ -2,10 +2,11 @@
 
 Paper:      Meeradevi et al. 2025, section 4.3.1 and figure 6.
 Command:    make deconvolve-figure6
-Reports:    a picture and a language model's words: hood, bumper, roofline for; bumper and grille, wheels against.
+Reports:    a picture and a language model's words: hood, bumper, roofline for;
+            bumper and grille, wheels against.
 Cost:       one training of 50 epochs (25 to 40 minutes on a CPU core, shared with the other experiments), then seconds.
-Deviations: the image is the first test image that fits, not the paper's; the words are measured, not a language model's, and
-            name no object part; the network is trained with the floored loss.
+Deviations: the image is the first test image that fits, not the paper's; the words are measured, not a language
+            model's, and name no object part; the network is trained with the floored loss.
 """
 
 from omegaconf import DictConfig

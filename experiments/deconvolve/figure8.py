@@ -2,10 +2,11 @@
 
 Paper:      Meeradevi et al. 2025, section 4.3.1 and figure 8.
 Command:    make deconvolve-figure8
-Reports:    a picture and a language model's words: "the hull of a boat" for, "the outline of a horse" against.
+Reports:    a picture and a language model's words: "the hull of a boat" for,
+            "the outline of a horse" against.
 Cost:       one training of 50 epochs (25 to 40 minutes on a CPU core, shared with the other experiments), then seconds.
-Deviations: the image is the first test image that fits, not the paper's; the words are measured, not a language model's, and
-            name no object part; the network is trained with the floored loss.
+Deviations: the image is the first test image that fits, not the paper's; the words are measured, not a language
+            model's, and name no object part; the network is trained with the floored loss.
 """
 
 from omegaconf import DictConfig

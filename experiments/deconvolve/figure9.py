@@ -44,33 +44,34 @@ def _combined(run: Trained, images: torch.Tensor, layers: list[str]) -> list[dic
     """For each image, the combined maps of each layer."""
     with capture(run.network, layers) as maps:
         run.network(images)
-    by_layer = {layer: combined_maps(maps[layer]) for layer in layers}
-    return [
-        {
-            layer: CombinedMaps(counts[i].numpy(), inside[i].numpy(), float(ratio[i]))
-            for layer, (counts, inside, ratio) in by_layer.items()
-        }
-        for i in range(len(images))
-    ]
+    found = {layer: combined_maps(maps[layer]) for layer in layers}
+    return [{layer: _of_image(*found[layer], image) for layer in layers} for image in range(len(images))]
+
+
+def _of_image(counts: torch.Tensor, inside: torch.Tensor, ratios: torch.Tensor, image: int) -> CombinedMaps:
+    return CombinedMaps(counts[image].numpy(), inside[image].numpy(), float(ratios[image]))
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    lines, captions = [], {}
+    lines: list[list[str]] = []
+    captions: dict[str, str] = {}
     for record in (record for row in rows for record in row.records):
-        values = record["values"]
-        for layer in record["settings"]["layers"]:
-            lines.append(
-                [
-                    record["method"],
-                    layer,
-                    *(f"{values[f'ratio_{when}.{layer}']:.3f}" for when in ("before", "after")),
-                    f"{values['accuracy_before']:.3f} -> {values['accuracy']:.3f}",
-                ]
-            )
-        captions |= dict.fromkeys(record["files"], f"Figure 9 with the {record['method']} loss: filters active at each position, P outlined.")
-    text = (
-        "Means over the pictured images only; `deconvolve/succinctness` has them over the whole test set, with dead filters.\n\n"
-        + markdown(["loss", "layer", "ratio before", "ratio after", "test accuracy"], lines)
+        values, method = record["values"], record["method"]
+        accuracies = f"{values['accuracy_before']:.3f} -> {values['accuracy']:.3f}"
+        lines += [
+            [
+                method,
+                layer,
+                f"{values[f'ratio_before.{layer}']:.3f}",
+                f"{values[f'ratio_after.{layer}']:.3f}",
+                accuracies,
+            ]
+            for layer in record["settings"]["layers"]
+        ]
+        caption = f"Figure 9 with the {method} loss: how many filters are active at each position, P outlined."
+        captions |= dict.fromkeys(record["files"], caption)
+    text = "Means over the pictured images only; `deconvolve/succinctness` has them over the test set.\n\n" + markdown(
+        ["loss", "layer", "ratio before", "ratio after", "test accuracy"], lines
     )
     return Summary("DeConvolve, figure 9: succinct learning", text, captions=captions)
 

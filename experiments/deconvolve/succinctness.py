@@ -4,8 +4,8 @@ Paper:      Meeradevi et al. 2025, section 4.2; the algorithm is in a supplement
 Command:    make deconvolve-succinctness
 Reports:    ratio 0.85 before, 1.00 after; neither layer nor seeds nor spread are given.
 Cost:       the six trainings of 50 epochs of `make deconvolve-ablation` (shared), then 10 to 20 s a cell.
-Deviations: the ratio follows the section's words (spec); alternatives stand beside it. Two seeds on a CPU, five on a GPU.
-            CIFAR-10 may be the JPEG tree; bfloat16 autocast in training; padding `same`.
+Deviations: the ratio follows the section's words (spec); alternatives stand beside it. Two seeds on a CPU, five on
+            a GPU. CIFAR-10 may be the JPEG tree; bfloat16 autocast in training; padding `same`.
 """
 
 from collections.abc import Sequence
@@ -66,10 +66,8 @@ def _text(rows: Sequence[Row], paper: Sequence[PaperNumber], layers: Sequence[st
     before, after = printed["plain"], printed["literal"]
 
     def reproduces(row: Row, key: str) -> bool:
-        return (
-            abs(plain.mean[key] - before.value) <= before.tolerance
-            and abs(row.mean[key] - after.value) <= after.tolerance
-        )
+        ends = ((plain, before), (row, after))
+        return all(abs(ours.mean[key] - number.value) <= number.tolerance for ours, number in ends)
 
     keys = [f"{name}{where}" for name in READINGS for where in (*(f".{layer}" for layer in layers), "")]
     found = [f"`{key}` ({row.method})" for row in (literal, floored) for key in keys if reproduces(row, key)]
@@ -79,21 +77,18 @@ def _text(rows: Sequence[Row], paper: Sequence[PaperNumber], layers: Sequence[st
         if found
         else "No reading, in any layer or over layers, comes within the tolerance of both printed numbers."
     )
+    readings = [
+        [f"`{name}`", meaning, *(_by_layer(row, name, layers) for row in three)] for name, meaning in READINGS.items()
+    ]
     return "\n\n".join(
         [
             f"**Is {before.value:.2f} -> {after.value:.2f} reproduced?** By the section's own words, mean over layers: "
             f"{ours}. {answer}",
-            "**How much of it is filter death?** The control thins the plain network at random to the live filters that "
-            "the penalised one has left, layer by layer, and measures again: what that alone brings is due to the number "
-            "of filters, not to what they learnt. " + " ".join(_death(plain, row) for row in (literal, floored)),
+            "**How much of it is filter death?** The control thins the plain network at random to as many filters as "
+            "the penalised one has left alive, layer by layer, and measures again: what that alone brings is due to the "
+            "number of filters, not to what they learnt. " + " ".join(_death(plain, row) for row in (literal, floored)),
             "**Every reading**, by layer and, after the dash, over layers:",
-            markdown(
-                ["reading", "share of what", *(row.method for row in three)],
-                [
-                    [f"`{name}`", meaning, *(_by_layer(row, name, layers) for row in three)]
-                    for name, meaning in READINGS.items()
-                ],
-            ),
+            markdown(["reading", "share of what", *(row.method for row in three)], readings),
         ]
     )
 
@@ -103,8 +98,8 @@ def _death(plain: Row, row: Row) -> str:
     by_death = row.mean["thinned"] - plain.mean["succinctness"]
     share = f" ({by_death / gain:.0%} of it)" if gain > 0 else ""
     return (
-        f"{row.method.capitalize()}: succinctness {gain:+.3f}, of which thinning alone brings {by_death:+.3f}{share}; dead "
-        f"filters {plain.mean['dead']:.2f} -> {row.mean['dead']:.2f}, silent maps {plain.mean['silent']:.2f} -> "
+        f"{row.method.capitalize()}: succinctness {gain:+.3f}, of which thinning alone brings {by_death:+.3f}{share}; "
+        f"dead filters {plain.mean['dead']:.2f} -> {row.mean['dead']:.2f}, silent maps {plain.mean['silent']:.2f} -> "
         f"{row.mean['silent']:.2f}, accuracy {plain.mean['accuracy']:.3f} -> {row.mean['accuracy']:.3f}."
     )
 

@@ -42,7 +42,7 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     figure = filter_comparison([BeforeAfter(choice.image, b.view, a.view) for b, a in pairs], f"{cfg.method} loss")
     save_png(figure, cell.folder / file)
     pictured = torch.stack(
-        [torch.as_tensor(view.view.activation) for pair in zip(*pairs, strict=True) for view in pair]
+        [torch.as_tensor(side.view.activation) for part in zip(*pairs, strict=True) for side in part]
     )
     areas = area(pictured[:, None]).flatten().chunk(2)
     values = {
@@ -77,17 +77,17 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         Column("area", "area of the four, after"),
     ]
     parts = [
-        "The paper's table shows pictures and a language model's words, and no number; there is nothing to match but the "
-        "claim that the maps after the loss are easier to recognise. Below are the same filters in two trainings from the "
-        "same initial weights, with every word measured. Dead filters and areas are of the layer shown."
+        "The paper's table shows pictures and a language model's words, and no number; there is nothing to match but "
+        "the claim that the maps after the loss are easier to recognise. Below are the same filters in two trainings "
+        "from the same initial weights, with every word measured. Dead filters and areas are of the layer shown."
     ]
-    captions = {}
+    captions: dict[str, str] = {}
     for record in (record for row in rows for record in row.records):
         details, values = record["details"], record["values"]
         parts.append(
             f"**{record['method'].capitalize()} loss**, test image {details['image']} ({details['label']}), layer "
-            f"{details['layer']}: {values['supported']:.0f} of {values['claims']:.0f} claims in the words are supported by the "
-            "evidence when measured again."
+            f"{details['layer']}: {values['supported']:.0f} of {values['claims']:.0f} claims in the words are "
+            "supported by the evidence when measured again."
         )
         lines = [
             [place, when, f"{details['layer']}/{f[when]['filter']}", f"{f[when]['score']:+.4f}", f[when]["text"]]
@@ -96,7 +96,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         ]
         parts.append(markdown(["row", "loss", "filter", "score", "words (measured, no language model)"], lines))
         matched = ", ".join(f"{f['correlation']:.2f}" for f in details["filters"])
-        captions |= dict.fromkeys(record["files"], f"Table 1 with the {record['method']} loss. Correlation of each filter with its partner: {matched}.")
+        caption = f"Table 1 with the {record['method']} loss. Correlation of each filter with its partner: {matched}."
+        captions |= dict.fromkeys(record["files"], caption)
     return Summary("DeConvolve, table 1: filters before and after", "\n\n".join(parts), columns, captions=captions)
 
 

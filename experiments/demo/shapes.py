@@ -4,8 +4,8 @@ Paper:      Meeradevi et al. 2025, eq. 1, algorithm 1, sections 3.2 to 4.2, on a
 Command:    make demo
 Reports:    nothing on this data set.
 Cost:       three trainings of a few epochs on 4,000 pictures of 32 px: 2 to 3 minutes on 2 CPU cores, 1 GB.
-Deviations: `shapes` in CIFAR-10's place; few epochs. Localisation, which the paper does not measure, is possible because
-            the masks are known.
+Deviations: `shapes` in CIFAR-10's place; few epochs. Localisation, which the paper does not measure, is possible
+            because the masks are known.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     found = measure_feature_maps(cell, run.network, run.data, list(cfg.layers), run.record)
     explainer = FilterExplainer(run.network, cfg.figure.layer, run.data)
     values = {**found.values, **_localisation(explainer, run.data)}
+    files: list[str] = []
     details: dict[str, object] = {}
-    files = []
     if cfg.penalty is not None:  # the pictures show before and after
         before = trained(variant(cfg, cell, "penalty=none"))
         files, details = _pictures(cfg, cell, before, run, explainer)
@@ -63,8 +63,8 @@ def _pictures(
     pairs = []
     for label in cfg.figure.labels:
         choice = choose_image([before.network, after.network], after.data, label, correct=True)
-        for index in new.ranked(choice.image, label)[: cfg.figure.top]:
-            pairs.append((choice, old.explain(choice, label, index), new.explain(choice, label, index)))
+        strongest = new.ranked(choice.image, label)[: cfg.figure.top]
+        pairs += [(choice, old.explain(choice, label, k), new.explain(choice, label, k)) for k in strongest]
     filters = f"shapes-filters-{cfg.method}.png"
     rows = [BeforeAfter(choice.image, b.view, a.view) for choice, b, a in pairs]
     save_png(filter_comparison(rows, f"{cfg.figure.layer}, {cfg.method} loss"), cell.folder / filters)
@@ -91,10 +91,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         Column("chance", "object's share (chance)"),
     ]
     parts = [
-        "DeConvolve's loss on `shapes`, a data set drawn from a seed, whose true masks say where a map ought to be. Area, "
-        "dispersion and succinctness are over live maps; dead filters stand beside them because a network can lower its "
-        "loss by killing filters. Localisation is of ReLU(sum of score times map) for the predicted class; a map that "
-        "knows nothing scores the object's share of the picture."
+        "DeConvolve's loss on `shapes`, a data set drawn from a seed, whose true masks say where a map ought to be. "
+        "Area, dispersion and succinctness are over live maps; dead filters stand beside them because a network can "
+        "lower its loss by killing filters. Localisation is of ReLU(sum of score times map) for the predicted class; a map "
+        "that knows nothing scores the object's share of the picture."
     ]
     captions = {}
     for record in (record for row in rows for record in row.records if record["details"]):

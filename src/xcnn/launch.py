@@ -150,7 +150,7 @@ def cell_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Cell:
 
 
 def launch(file: str, measure: Measure, summarise: Summarise) -> None:
-    """Run an experiment from the command line: `python experiments/<paper>/<name>.py [render] [sweep=NAME] [overrides]`.
+    """Run an experiment from the command line: `<paper>/<name>.py [render] [sweep=NAME] [overrides]`.
 
     Runs the sweeps that the configuration names under `sweeps` (all, or the one asked for), each cell once, and renders
     the results; `render` alone only renders the committed records. An override replaces a sweep's values for its key.
@@ -180,7 +180,7 @@ def _launch(identity: str, measure: Measure, summarise: Summarise, arguments: li
     # A key that is given as a sweep (`seed=0,1`) is no single value, and composes only in the sweeps below.
     cfg = compose(identity, [override for override in overrides if "," not in override])
     runs, results = writable(cfg.paths.runs), writable(cfg.paths.results)
-    sweeps: dict[str, dict[str, Any]] = OmegaConf.to_container(cfg.sweeps) if cfg.get("sweeps") else {"all": {}}  # type: ignore[assignment]
+    sweeps: Any = OmegaConf.to_container(cfg.sweeps) if cfg.get("sweeps") else {"all": {}}
     unknown = [name for name in wanted if name not in sweeps]
     if unknown:
         raise UserError(f"{identity} has no sweep {', '.join(unknown)}; there are: {', '.join(sweeps)}.")

@@ -68,7 +68,8 @@ def feature_map_values(rows: pd.DataFrame, filters: dict[str, int]) -> dict[str,
     Returns:
         `accuracy`; for each metric `<metric>.<layer>` and, under its bare name, the mean over layers; `dead.<layer>`
         (share of filters without a live map on any image) and `dead` (of all filters together). Images on which a
-        metric is undefined are left out of its mean; `count_inside_to_outside` is the ratio of the mean shares; `undefined.<layer>` is their share for the succinctness.
+        metric is undefined are left out of its mean, and `undefined.<layer>` is their share for the succinctness;
+        `count_inside_to_outside` is the ratio of the mean shares.
     """
     values = {"accuracy": float((rows["label"] == rows["predicted"]).mean())}
     dead = {}
@@ -79,7 +80,7 @@ def feature_map_values(rows: pd.DataFrame, filters: dict[str, int]) -> dict[str,
         values[f"dead.{layer}"] = dead[layer] / n_filters
         values[f"undefined.{layer}"] = float(rows[f"succinctness.{layer}"].isna().mean())
     values["dead"] = sum(dead.values()) / sum(filters.values())
-    metrics = {column.split(".")[0] for column in rows if "." in column} - {"live"}
+    metrics = {str(column).split(".")[0] for column in rows.columns if "." in str(column)} - {"live"}
     for metric in sorted(metrics):
         means = [float(rows[f"{metric}.{layer}"].mean()) for layer in filters]
         if metric == "count_inside_to_outside":  # infinite for single images: the ratio of the means instead

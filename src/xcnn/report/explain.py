@@ -1,4 +1,4 @@
-"""Filters on one image: chosen by score, drawn, put into words, the words verified (DeConvolve, sections 3.2 to 4.3)."""
+"""Filters on one image: chosen by score, drawn, put into words, the words verified (DeConvolve, section 3.2 to 4.3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -214,9 +214,9 @@ def explained_image_summary(title: str, reading: str) -> Summarise:
             details, values = record["details"], record["values"]
             name = record["experiment"].split("/")[1]
             parts.append(
-                f"Test image {details['image']} ({details['label']}), classified as {details['predicted']} with probability "
-                f"{values['probability']:.2f} by the {record['method']} network; {values['live']:.0f} filters of "
-                f"{details['layer']} are live on it. Scores are of a constant unit map for {details['predicted']} "
+                f"Test image {details['image']} ({details['label']}), classified as {details['predicted']} with "
+                f"probability {values['probability']:.2f} by the {record['method']} network; {values['live']:.0f} filters "
+                f"of {details['layer']} are live on it. Scores are of a constant unit map for {details['predicted']} "
                 f"(algorithm 1). {values['supported']:.0f} of {values['claims']:.0f} claims in the words below are "
                 "supported by the evidence when measured again."
             )

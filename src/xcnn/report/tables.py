@@ -40,7 +40,7 @@ class Row:
 
 
 def setting(record: Record) -> str:
-    """What a reader must know of how a record was made, where it can differ from the paper's: data, epochs, precision."""
+    """What a reader must know of how a record was made where the paper may differ: data, epochs, precision."""
     training = record.get("training")
     size = record["settings"].get("data", {}).get("train_size")
     parts = [record["data"]["name"] + (f", {size} training images" if size else "")]
@@ -107,7 +107,8 @@ def _defined(values: Iterable[float | None]) -> list[float]:
 class PaperNumber:
     """A number that the paper prints, entered by hand with where it stands.
 
-    `row` is the method whose mean it is compared with; `dataset` and `model` may be empty (any). `tolerance` is absolute.
+    `row` is the method whose mean it is compared with; `dataset` and `model` may be empty (any). `tolerance` is
+    absolute.
     `not_run` says why there is no record, where that is known beforehand.
     """
 

@@ -79,8 +79,9 @@ class Classifier(LightningModule):
             self.log_dict({f"train/{name}": value for name, value in parts.items()}, on_step=False, on_epoch=True)
         if not torch.isfinite(loss):
             raise Diverged(
-                f"the loss became {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, batch {batch_idx}); "
-                "the checkpoint of the last whole epoch is kept. Lower the learning rate or the penalty's weights."
+                f"the loss became {loss.item()} at step {self.global_step} (epoch {self.current_epoch}, batch "
+                f"{batch_idx}); the checkpoint of the last whole epoch is kept. Lower the learning rate or "
+                "the penalty's weights."
             )
         self.log_dict(
             {"train/loss": loss.detach(), "train/data_term": data_term.detach()}, on_step=False, on_epoch=True

@@ -78,10 +78,8 @@ class _Concise(torch.autograd.Function):
         constant = grad_area / basis.shape[1] + spread * (x * x + y * y - dispersion * dispersion)
         scale = torch.where(peak > 0, 1 / (peak * ctx.temperature), 0)  # of d (a / max a / T) / d a; dead maps get none
         coefficients = torch.stack([constant, -2 * spread * x, -2 * spread * y, spread], 2)
-        if axis == 2:
-            grad = (coefficients * scale) @ basis
-        else:
-            grad = basis.T @ (coefficients.transpose(1, 2) * scale)
+        along = coefficients if axis == 2 else coefficients.transpose(1, 2)
+        grad = (along * scale) @ basis if axis == 2 else basis.T @ (along * scale)
         buffer = ctx.buffer
         torch.mul(maps, scale, out=buffer).sub_(ctx.threshold / ctx.temperature).sigmoid_()
         grad.mul_(buffer).mul_(buffer.neg_().add_(1))

@@ -1,8 +1,8 @@
 """Train once, resume anywhere, load without unpickling.
 
-A training lives in a folder named by its fingerprint, so that every table and figure that asks for the same network gets
-the same one. In it: `last.ckpt` (Lightning's, replaced after each epoch), `network.safetensors` (the final weights), and
-`training.json`, written last, whose presence means that the training is finished.
+A training lives in a folder named by its fingerprint, so that every table and figure that asks for the same network
+gets the same one. In it: `last.ckpt` (Lightning's, replaced after each epoch), `network.safetensors` (the final
+weights), and `training.json`, written last, whose presence means that the training is finished.
 """
 
 import logging
@@ -131,8 +131,7 @@ def fit(
                 raise
             if trainer.interrupted:
                 raise KeyboardInterrupt
-            network = module.network.to("cpu", memory_format=torch.contiguous_format)
-            state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+            state = {name: tensor.cpu().contiguous() for name, tensor in module.network.state_dict().items()}
             with atomic(weights, "wb") as stream:
                 stream.write(save(state))
             write_json(
@@ -152,7 +151,7 @@ def fit(
                     "weights": file_hash(weights),
                 },
             )
-        load_weights(module.network, weights)
+        load_weights(module.network.cpu(), weights)
         module.network.eval()
         return read_json(record)
 
