@@ -93,8 +93,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     parts = [
         "DeConvolve's loss on `shapes`, a data set drawn from a seed, whose true masks say where a map ought to be. "
         "Area, dispersion and succinctness are over live maps; dead filters stand beside them because a network can "
-        "lower its loss by killing filters. Localisation is of ReLU(sum of score times map) for the predicted class; a map "
-        "that knows nothing scores the object's share of the picture."
+        "lower its loss by killing filters. Localisation is of ReLU(sum of score times map) for the predicted class; a "
+        "map that knows nothing scores the object's share of the picture."
     ]
     captions = {}
     for record in (record for row in rows for record in row.records if record["details"]):

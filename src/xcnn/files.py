@@ -13,6 +13,9 @@ from typing import IO, Any
 from xcnn.errors import UserError
 
 
+_MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT)
+
+
 @contextlib.contextmanager
 def atomic(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` that replaces it when the block ends without an error.
@@ -38,7 +41,7 @@ def atomic(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _MENDABLE:
             raise UserError(f"cannot write {path}: {error.strerror}. {_remedy(error.errno)}") from error
         raise
     finally:

@@ -215,8 +215,8 @@ def explained_image_summary(title: str, reading: str) -> Summarise:
             name = record["experiment"].split("/")[1]
             parts.append(
                 f"Test image {details['image']} ({details['label']}), classified as {details['predicted']} with "
-                f"probability {values['probability']:.2f} by the {record['method']} network; {values['live']:.0f} filters "
-                f"of {details['layer']} are live on it. Scores are of a constant unit map for {details['predicted']} "
+                f"probability {values['probability']:.2f} by the {record['method']} network; {values['live']:.0f} "
+                f"filters of {details['layer']} are live on it. Scores are of a constant unit map for {details['predicted']} "
                 f"(algorithm 1). {values['supported']:.0f} of {values['claims']:.0f} claims in the words below are "
                 "supported by the evidence when measured again."
             )

@@ -108,8 +108,7 @@ class PaperNumber:
     """A number that the paper prints, entered by hand with where it stands.
 
     `row` is the method whose mean it is compared with; `dataset` and `model` may be empty (any). `tolerance` is
-    absolute.
-    `not_run` says why there is no record, where that is known beforehand.
+    absolute. `not_run` says why there is no record, where that is known beforehand.
     """
 
     row: str

@@ -23,13 +23,13 @@ from torch.autograd.function import once_differentiable
 from xcnn.errors import UserError
 
 
-def _moments_basis(height: int, width: int, device: torch.device) -> Tensor:
-    """[1, x, y, x^2 + y^2] at the cell centres, (4, height * width) float32, with the origin at the image's centre.
+def _moments_basis(height: int, width: int, like: Tensor) -> Tensor:
+    """[1, x, y, x^2 + y^2] at the cell centres, (4, height * width), with the origin at the image's centre.
 
     The centred origin keeps the subtraction in the variance from cancelling; a variance knows no origin.
     """
-    y = (torch.arange(height, device=device) + 0.5) / height - 0.5
-    x = (torch.arange(width, device=device) + 0.5) / width - 0.5
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height - 0.5
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width - 0.5
     y, x = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([torch.ones_like(x), x, y, x * x + y * y]).flatten(1)
 
@@ -49,7 +49,7 @@ class _Concise(torch.autograd.Function):
         if not maps.is_contiguous() and maps.transpose(1, 2).is_contiguous():
             maps, axis = maps.transpose(1, 2), 1
         maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-        basis = _moments_basis(height, width, maps.device).to(maps.dtype)
+        basis = _moments_basis(height, width, maps)
         peak = maps.amax(axis, keepdim=True)
         mask = torch.gt(maps, peak * threshold, out=torch.empty_like(maps))  # a dead map's mask is empty: nothing > 0
         moments = mask @ basis.T if axis == 2 else (basis @ mask).transpose(1, 2)
@@ -151,12 +151,8 @@ class ConcisePenalty(nn.Module):
         warmup_epochs: int = 0,
     ):
         super().__init__()
-        for name, value in (
-            ("alpha", alpha),
-            ("beta", beta),
-            ("area_floor", area_floor),
-            ("warmup_epochs", warmup_epochs),
-        ):
+        weights = {"alpha": alpha, "beta": beta, "area_floor": area_floor, "dispersion_floor": dispersion_floor}
+        for name, value in (weights | {"warmup_epochs": warmup_epochs}).items():
             if not 0 <= value < float("inf"):  # a NaN fails every comparison
                 raise UserError(f"{name} must be a finite number of at least 0, not {value}.")
         if not 0 <= threshold < 1:

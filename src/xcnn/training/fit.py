@@ -6,6 +6,7 @@ weights), and `training.json`, written last, whose presence means that the train
 """
 
 import logging
+import pickle
 import sys
 import time
 import warnings
@@ -123,12 +124,9 @@ def fit(
             )
             last = folder / "last.ckpt"
             resumed = last.is_file()
-            try:
-                trainer.fit(module, data, ckpt_path=last if resumed else None, weights_only=True)
-            except (EOFError, RuntimeError) as error:
-                if resumed and "PytorchStreamReader" in str(error):
-                    raise UserError(f"{last} is damaged ({error}). Delete it; the training starts anew.") from error
-                raise
+            if resumed:
+                _check_checkpoint(last)
+            trainer.fit(module, data, ckpt_path=last if resumed else None, weights_only=True)
             if trainer.interrupted:
                 raise KeyboardInterrupt
             state = {name: tensor.cpu().contiguous() for name, tensor in module.network.state_dict().items()}
@@ -154,6 +152,13 @@ def fit(
         load_weights(module.network.cpu(), weights)
         module.network.eval()
         return read_json(record)
+
+
+def _check_checkpoint(path: Path) -> None:
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} is damaged. Delete it and run again: the training starts anew.") from error
 
 
 def load_weights(network: torch.nn.Module, path: str | Path) -> None:

@@ -1,0 +1,184 @@
+"""Training: the loss is eq. 1, a resumed run equals an uninterrupted one, a diverging one keeps its last good weights."""
+
+import functools
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch.nn import functional
+
+from xcnn.data.tensors import Labelled, TensorDataModule
+from xcnn.errors import Diverged, UserError
+from xcnn.models import capture, conv3
+from xcnn.training import Classifier, ConcisePenalty, fit, load_weights
+from xcnn.training.classifier import mse
+
+
+class Bars(TensorDataModule):
+    """Two classes, told apart by the direction of a bar: quickly learnt."""
+
+    name = "bars"
+
+    def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
+        generator = torch.Generator().manual_seed(3)
+        images = torch.randint(0, 60, (96, 3, 8, 8), dtype=torch.uint8, generator=generator)
+        labels = torch.arange(96) % 2
+        where = torch.randint(0, 8, (96,), generator=generator)
+        for image, label, place in zip(images, labels, where, strict=True):
+            (image[:, place] if label else image[:, :, place]).fill_(255)
+        data = Labelled(images, labels)
+        return data.subset(torch.arange(64)), data.subset(torch.arange(64, 96)), ("vertical", "horizontal")
+
+
+fit_module = importlib.import_module("xcnn.training.fit")  # the package shows the function under this name
+ADAM = functools.partial(torch.optim.Adam, lr=1e-2)
+
+
+def module(penalty: ConcisePenalty | None = None, **options: Any) -> Classifier:
+    torch.manual_seed(0)
+    layers = ["relu1", "relu2", "relu3"]
+    return Classifier(conv3(2), ADAM, penalty=penalty, layers=layers, **options)
+
+
+def run(folder: Path, epochs: int, trained: Classifier | None = None, **options: Any) -> tuple[Classifier, dict[str, Any]]:
+    trained = trained or module(ConcisePenalty())
+    data = Bars(batch_size=16, seed=0)
+    data.setup()
+    settings = {"epochs": epochs}
+    record = fit(
+        trained, data, folder, settings=settings, provenance={}, max_epochs=epochs, seed=0, accelerator="cpu",
+        progress=False, **options,
+    )  # fmt: skip
+    return trained, record
+
+
+def weights(classifier: Classifier) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in classifier.network.state_dict().items()}
+
+
+def test_the_training_loss_is_eq_1() -> None:
+    classifier = module(ConcisePenalty(alpha=0.1, beta=0.05))
+    images, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 1, 0])
+    classifier.log_dict = classifier.log = lambda *arguments, **options: None  # type: ignore[method-assign,assignment]
+    loss = classifier.training_step((images, labels), 0)
+    with capture(classifier.network, ["relu1", "relu2", "relu3"]) as maps:
+        logits = classifier.network(images)
+    expected = functional.cross_entropy(logits, labels)
+    for activations in maps.values():
+        for one in activations.flatten(0, 1):
+            if one.max() > 0:
+                mask = (one > 0.1 * one.max()).double()
+                y, x = (((torch.arange(n) + 0.5) / n).double() for n in one.shape)
+                mass = mask.sum()
+                mu_y, mu_x = (mask.sum(1) * y).sum() / mass, (mask.sum(0) * x).sum() / mass
+                square = (mask * ((y[:, None] - mu_y) ** 2 + (x[None] - mu_x) ** 2)).sum() / mass
+                term = 0.1 * mask.mean() + 0.05 * square.sqrt()
+                expected = expected + term / (3 * activations.shape[0] * activations.shape[1])
+    torch.testing.assert_close(loss.double(), expected.double(), atol=1e-6, rtol=0)
+
+
+def test_mse_is_the_squared_error_of_the_softmax() -> None:
+    logits = torch.tensor([[0.0, 0.0], [torch.log(torch.tensor(3.0)), 0.0]])
+    # softmax: (1/2, 1/2) and (3/4, 1/4); squared errors 1/2 and 1/8
+    assert mse(logits, torch.tensor([1, 0])).item() == pytest.approx((0.5 + 0.125) / 2)
+
+
+def test_it_learns_and_is_finished_only_once(tmp_path: Path) -> None:
+    classifier, record = run(tmp_path, 12)
+    data = Bars()
+    data.setup()
+    images, labels = next(iter(data.test_dataloader()))
+    with torch.no_grad():
+        assert (classifier.network(images).argmax(1) == labels).float().mean() > 0.9
+    assert not classifier.network.training
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "lock"}
+    again, second = run(tmp_path, 12)
+    assert second == record
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "lock"} == before
+    for name, tensor in weights(classifier).items():
+        assert torch.equal(weights(again)[name], tensor), name
+
+
+class _Kill(Callback):
+    """Ends the process's training as a kill between two batches would: no clean-up runs."""
+
+    def __init__(self, epoch: int, batch: int):
+        self.epoch, self.batch = epoch, batch
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+            raise RuntimeError("killed")
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, record = run(tmp_path / "whole", 4)
+    seed = fit_module.SeedEachEpoch
+    monkeypatch.setattr(fit_module, "SeedEachEpoch", lambda _: _Kill(2, 1))
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path / "killed", 4)
+    assert not (tmp_path / "killed" / "training.json").exists()
+    monkeypatch.setattr(fit_module, "SeedEachEpoch", seed)
+    resumed, second = run(tmp_path / "killed", 4)
+    assert second["resumed"] and not record["resumed"]
+    assert (second["steps"], second["epochs"]) == (record["steps"], record["epochs"])
+    for name, tensor in weights(whole).items():
+        assert torch.equal(weights(resumed)[name], tensor), name
+
+
+def test_a_loss_that_becomes_nan_stops_at_once_and_keeps_the_last_whole_epoch(tmp_path: Path) -> None:
+    classifier = module()
+    data_term = classifier.data_term
+    classifier.data_term = lambda logits, labels: data_term(logits, labels) * (  # type: ignore[method-assign]
+        float("nan") if classifier.global_step >= 6 else 1
+    )
+    with pytest.raises(Diverged, match=r"nan at step 6 \(epoch 1, batch 2\)"):
+        run(tmp_path, 3, classifier)
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)  # loads without unpickling code
+    assert checkpoint["epoch"] == 0 and checkpoint["global_step"] == 4
+    assert all(tensor.isfinite().all() for tensor in checkpoint["state_dict"].values())
+    assert all(tensor.isfinite().all() for tensor in weights(classifier).values())
+    assert not (tmp_path / "training.json").exists()
+
+
+def test_two_processes_on_the_cpu_train_like_one(tmp_path: Path) -> None:
+    alone, _ = run(tmp_path / "one", 2, module(ConcisePenalty()))
+    shared, record = run(tmp_path / "two", 2, module(ConcisePenalty()), devices=2, strategy="ddp_spawn")
+    assert record["processes"] == 2
+    for name, tensor in weights(alone).items():  # the same batches in two halves: equal up to the order of sums
+        torch.testing.assert_close(weights(shared)[name], tensor, atol=2e-3, rtol=0)
+
+
+def test_layers_are_checked_before_a_step_is_made(tmp_path: Path) -> None:
+    classifier = Classifier(conv3(2), ADAM, penalty=ConcisePenalty(), layers=["relu9"])
+    with pytest.raises(UserError, match="relu1"):
+        run(tmp_path, 1, classifier)
+
+
+def test_a_penalty_without_layers_and_an_unknown_data_term_are_refused() -> None:
+    with pytest.raises(UserError, match="layers"):
+        Classifier(conv3(2), ADAM, penalty=ConcisePenalty())
+    with pytest.raises(UserError, match="cross_entropy, mse"):
+        Classifier(conv3(2), ADAM, data_term="hinge")  # type: ignore[arg-type]
+
+
+def test_a_damaged_checkpoint_and_foreign_weights_are_named(tmp_path: Path) -> None:
+    tmp_path.joinpath("last.ckpt").write_bytes(b"PK half a checkpoint")
+    with pytest.raises(UserError, match=r"last\.ckpt is damaged"):
+        run(tmp_path, 1)
+    run(tmp_path / "good", 1)
+    with pytest.raises(UserError, match="another network"):
+        load_weights(conv3(5), tmp_path / "good" / "network.safetensors")
+    with pytest.raises(UserError, match="no weights at"):
+        load_weights(conv3(5), tmp_path / "absent.safetensors")
+
+
+def test_the_record_is_written_last_and_names_the_weights(tmp_path: Path) -> None:
+    _, record = run(tmp_path, 1)
+    on_disk = json.loads((tmp_path / "training.json").read_text())
+    assert on_disk == record
+    assert record["epochs"] == 1 and record["steps"] == 4 and record["precision"] == "32-true"
+    assert record["weights"] == fit_module.file_hash(tmp_path / "network.safetensors")
