@@ -1,0 +1,161 @@
+# `make` or `make help` lists what there is. Works with GNU make >= 3.81 and, beside it, only Python >= 3.11.
+#
+#   make deconvolve-ablation ARGS="sweep=grid training.max_epochs=1"    overrides of the configuration
+#   make deconvolve-ablation LAUNCHER=slurm                             cells as SLURM array jobs
+#   make PYTHON=python test                                             the active (conda) environment, not .venv
+#
+# XCNN_DATA, XCNN_RUNS and XCNN_RESULTS move data/, runs/ and results/; WANDB_MODE=online sends to Weights & Biases.
+
+SHELL := /bin/sh
+
+ifeq ($(origin PYTHON),command line)
+environment := active-environment
+else
+PYTHON := .venv/bin/python
+environment := .venv/.complete
+endif
+
+WANDB_MODE ?= offline
+export WANDB_MODE
+
+ifeq ($(shell uname -s),Linux)
+# glibc gives every activation buffer back to the kernel and page-faults it in again: 10-25 % of a training step on the
+# CPU. These let it keep the memory.
+MALLOC_MMAP_THRESHOLD_ ?= 33554432
+MALLOC_TRIM_THRESHOLD_ ?= 4000000000
+MALLOC_TOP_PAD_ ?= 268435456
+export MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_ MALLOC_TOP_PAD_
+endif
+
+experiments := $(subst _,-,$(subst /,-,$(patsubst conf/experiment/%.yaml,%,$(sort $(wildcard conf/experiment/*/*.yaml)))))
+
+# The target <paper>-<name> runs experiments/<paper>/<name>.py.
+run = $(PYTHON) experiments/$(1).py $(if $(LAUNCHER),launcher=$(LAUNCHER)) $(ARGS)
+
+##@ Set up and check
+
+.PHONY: help env demo test test-data test-all lint format env-check lock clean
+help: ## this list
+	@awk -f tools/help.awk $(firstword $(MAKEFILE_LIST))
+
+env: $(environment) ## make .venv from requirements.lock (every other target does so on demand)
+
+demo: demo-shapes ## start here: the main job on drawn images, under 4 minutes on 2 CPU cores
+
+test: $(environment) ## the tests, without those that are slow or need real data
+	$(PYTHON) -m pytest $(ARGS)
+
+test-data: $(environment) ## the tests that need real data under XCNN_DATA (skipped where it is missing)
+	$(PYTHON) -m pytest -m "data and not slow" $(ARGS)
+
+test-all: $(environment) ## all tests: slow ones and those that need real data as well
+	$(PYTHON) -m pytest -m "" $(ARGS)
+
+lint: $(environment) ## formatting, lint rules and types
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+format: $(environment) ## format the code and mend what the linter can
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+env-check: $(environment) ## fail if requirements.lock or environment.yml is stale (no network)
+	$(PYTHON) -m tools.environment check
+
+lock: $(environment) ## make requirements.lock and environment.yml anew from pyproject.toml (network; minutes)
+	$(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+	  --python-version 3.11 --extra cluster --extra dev pyproject.toml --output-file requirements.lock
+	$(PYTHON) -m tools.environment write
+
+clean: ## remove caches and build outputs; .venv, data, runs and results stay
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache
+	find src experiments tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ Data, into XCNN_DATA or data/
+
+.PHONY: data-shapes data-mnist data-cifar10
+data-shapes: $(environment) ## nothing to fetch: shapes are drawn from a seed
+	$(PYTHON) -m xcnn.data.download shapes
+
+data-mnist: $(environment) ## download MNIST (12 MB)
+	$(PYTHON) -m xcnn.data.download mnist
+
+data-cifar10: $(environment) ## download CIFAR-10 (170 MB)
+	$(PYTHON) -m xcnn.data.download cifar10
+
+##@ Experiments. A training takes 25-40 minutes on 2 CPU cores (bfloat16) and is done once for all that need it
+
+.PHONY: demo-shapes
+demo-shapes: $(environment) ## train with and without the loss, score, draw and measure filters on drawn images
+	$(call run,demo/shapes)
+
+.PHONY: deconvolve-table1 deconvolve-succinctness deconvolve-ablation
+deconvolve-table1: $(environment) ## table 1: four filters before and after, in pictures and words; 3 trainings
+	$(call run,deconvolve/table1)
+
+deconvolve-succinctness: $(environment) ## section 4.2: succinctness 0.85 -> 1.00, by which definition; 6 trainings
+	$(call run,deconvolve/succinctness)
+
+deconvolve-ablation: $(environment) ## what each term does and costs; 6 trainings, 11 of 4 epochs, 18 of 2 (sweep=methods, terms, grid)
+	$(call run,deconvolve/ablation)
+
+.PHONY: deconvolve-figure1 deconvolve-figure5 deconvolve-figure6 deconvolve-figure7 deconvolve-figure8 deconvolve-figure9
+deconvolve-figure1: $(environment) ## figure 1: feature maps as the terms are added; 4 trainings of 4 epochs
+	$(call run,deconvolve/figure1)
+
+deconvolve-figure5: $(environment) ## figure 5: proportionate and encircled renderings; 1 training
+	$(call run,deconvolve/figure5)
+
+deconvolve-figure6: $(environment) ## figure 6: filters for and against, a wrongly classified automobile; 1 training
+	$(call run,deconvolve/figure6)
+
+deconvolve-figure7: $(environment) ## figure 7: filters for and against, a rightly classified automobile; 1 training
+	$(call run,deconvolve/figure7)
+
+deconvolve-figure8: $(environment) ## figure 8: filters for and against, an airplane; 1 training
+	$(call run,deconvolve/figure8)
+
+deconvolve-figure9: $(environment) ## figure 9: how many filters are active where, before and after; 3 trainings
+	$(call run,deconvolve/figure9)
+
+##@ Results
+
+.PHONY: tables notebooks
+tables: $(environment) ## render results/*/*.md and the README's index anew from the committed records
+	@for records in results/*/*.runs.jsonl; do \
+	  name=$${records#results/}; name=$${name%.runs.jsonl}; \
+	  if [ -e "$$records" ]; then $(PYTHON) "experiments/$$name.py" render || exit; fi; \
+	done
+	$(PYTHON) -m tools.index write
+
+notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
+	$(PYTHON) -m jupytext --quiet --update --to ipynb notebooks/*.py
+	$(PYTHON) -m nbconvert --log-level WARN --to notebook --execute --inplace \
+	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+##@ Benchmarks, as ratios in one run on this machine
+
+.PHONY: bench-filter-scores bench-data-loading bench-training-step
+bench-filter-scores: $(environment) ## all filters and classes at once against algorithm 1 written out
+	$(PYTHON) benchmarks/filter_scores.py
+
+bench-data-loading: $(environment) ## an epoch through the data module against the same steps on tensors in memory
+	$(PYTHON) benchmarks/data_loading.py
+
+bench-training-step: $(environment) ## a training step with the loss against one without, and the loss formed naively
+	$(PYTHON) benchmarks/training_step.py
+
+# Not listed
+
+.venv/.complete: pyproject.toml requirements.lock tools/venv.sh
+	@sh tools/venv.sh
+
+.PHONY: active-environment
+active-environment:
+	@$(PYTHON) -c 'import importlib.util as i, sys; sys.exit(not (i.find_spec("xcnn") and i.find_spec("torch")))' || { \
+	  echo "error: $(PYTHON) has no xcnn. Make its environment (conda env create -f environment.yml), activate it" \
+	    "(conda activate xcnn), or leave PYTHON= out to use .venv." >&2; exit 2; }
+
+.DEFAULT:
+	$(error unknown target '$@'. The experiments are: $(experiments). For all other targets: make help)
