@@ -12,8 +12,22 @@ from typing import IO, Any
 
 from xcnn.errors import UserError
 
-
 _MENDABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns what the system says against writing `path` into a message with the remedy in it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "Free some space and run the same command again: finished cells are kept."
+        else:
+            remedy = "Make the folder writable, or name another with paths.runs=DIR and paths.results=DIR."
+        raise UserError(f"cannot write {path}: {error.strerror}. {remedy}") from error
 
 
 @contextlib.contextmanager
@@ -29,31 +43,22 @@ def atomic(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     encoding = None if "b" in mode else "utf-8"
     temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(descriptor, mode, encoding=encoding) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 would hide results from a group on a cluster
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        if error.errno in _MENDABLE:
-            raise UserError(f"cannot write {path}: {error.strerror}. {_remedy(error.errno)}") from error
-        raise
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+            with os.fdopen(descriptor, mode, encoding=encoding) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(temporary).chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from a group on a cluster
+            Path(temporary).replace(path)
+            temporary = None
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-def _remedy(code: int | None) -> str:
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return "Free some space and run the same command again: finished cells are kept."
-    return "Make the folder writable, or name another with paths.runs=DIR and paths.results=DIR."
+                Path(temporary).unlink()
 
 
 def writable(folder: str | Path) -> Path:
@@ -92,7 +97,9 @@ def read_json(path: str | Path) -> Any:
 def locked(path: str | Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; other processes that ask for it wait. Released by the kernel on any exit."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as stream:
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a", encoding="utf-8")
+    with stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

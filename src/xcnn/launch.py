@@ -205,15 +205,17 @@ def _sweep(identity: str, measure: Measure, overrides: list[str]) -> None:
 
     def job(cfg: DictConfig) -> None:
         runtime = HydraConfig.get()
-        cell = cell_of(cfg, list(runtime.overrides.task))
+        name = ""
         try:
+            cell = cell_of(cfg, list(runtime.overrides.task))
+            name = cell.name
             if cell.finished():
                 print(f"{cell.name}: finished, in {cell.folder}")
                 return
             record = cell.run(lambda cell: measure(cfg, cell))
             print(f"{cell.name}: measured in {record['wall_s']:.0f} s, in {cell.folder}")
         except Diverged as error:
-            print(f"{cell.name}: {error}", file=sys.stderr)
+            print(f"{name}: {error}", file=sys.stderr)
             raise
         except UserError as error:
             if "submitit" in runtime.launcher._target_:

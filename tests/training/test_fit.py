@@ -1,4 +1,4 @@
-"""Training: the loss is eq. 1, a resumed run equals an uninterrupted one, a diverging one keeps its last good weights."""
+"""The loss is eq. 1, a resumed training equals an uninterrupted one, a diverging one keeps its last good weights."""
 
 import functools
 import importlib
@@ -44,7 +44,9 @@ def module(penalty: ConcisePenalty | None = None, **options: Any) -> Classifier:
     return Classifier(conv3(2), ADAM, penalty=penalty, layers=layers, **options)
 
 
-def run(folder: Path, epochs: int, trained: Classifier | None = None, **options: Any) -> tuple[Classifier, dict[str, Any]]:
+def run(
+    folder: Path, epochs: int, trained: Classifier | None = None, **options: Any
+) -> tuple[Classifier, dict[str, Any]]:
     trained = trained or module(ConcisePenalty())
     data = Bars(batch_size=16, seed=0)
     data.setup()
@@ -132,8 +134,11 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, monkeypa
 def test_a_loss_that_becomes_nan_stops_at_once_and_keeps_the_last_whole_epoch(tmp_path: Path) -> None:
     classifier = module()
     data_term = classifier.data_term
-    classifier.data_term = lambda logits, labels: data_term(logits, labels) * (  # type: ignore[method-assign]
-        float("nan") if classifier.global_step >= 6 else 1
+    classifier.data_term = lambda logits, labels: (
+        data_term(logits, labels)
+        * (  # type: ignore[method-assign]
+            float("nan") if classifier.global_step >= 6 else 1
+        )
     )
     with pytest.raises(Diverged, match=r"nan at step 6 \(epoch 1, batch 2\)"):
         run(tmp_path, 3, classifier)
@@ -144,6 +149,7 @@ def test_a_loss_that_becomes_nan_stops_at_once_and_keeps_the_last_whole_epoch(tm
     assert not (tmp_path / "training.json").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_on_the_cpu_train_like_one(tmp_path: Path) -> None:
     alone, _ = run(tmp_path / "one", 2, module(ConcisePenalty()))
     shared, record = run(tmp_path / "two", 2, module(ConcisePenalty()), devices=2, strategy="ddp_spawn")

@@ -53,7 +53,7 @@ class Cell:
 
     Args:
         experiment: `<paper>/<name>`.
-        name: `<data set>-<model>-<method>-s<seed>`; letters, digits and `._=-`.
+        name: `<data set>-<model>-<method>-s<seed>`; letters, digits and `._=+-`.
         folder: of this cell; made when something is written.
         settings: all that the result depends on, plain values.
         labels: how tables name it: `dataset`, `model`, `method`, `seed`.
@@ -68,8 +68,8 @@ class Cell:
     overrides: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.=-]+", self.name):
-            raise UserError(f"a cell's name has letters, digits and ._=- only, not {self.name!r}: it names a folder.")
+        if not re.fullmatch(r"[\w.=+-]+", self.name):
+            raise UserError(f"a cell's name has letters, digits and ._=+- only, not {self.name!r}: it names a folder.")
 
     @property
     def result(self) -> Path:

@@ -127,8 +127,6 @@ def fit(
             if resumed:
                 _check_checkpoint(last)
             trainer.fit(module, data, ckpt_path=last if resumed else None, weights_only=True)
-            if trainer.interrupted:
-                raise KeyboardInterrupt
             state = {name: tensor.cpu().contiguous() for name, tensor in module.network.state_dict().items()}
             with atomic(weights, "wb") as stream:
                 stream.write(save(state))

@@ -1,0 +1,151 @@
+"""What is committed follows from the records; W&B gets all of it, offline unless asked."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from tests.conftest import tree
+from tests.report.wandb_file import logged
+from xcnn.errors import UserError
+from xcnn.figures import save_png
+from xcnn.fingerprint import file_hash
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, publish
+
+
+def drawing() -> Figure:
+    figure = Figure((1, 1))
+    figure.subplots().plot([0, 1])
+    return figure
+
+
+def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    return Summary(
+        "A table",
+        f"{len(rows)} rows, {len(paper)} numbers in the paper.",
+        [Column("accuracy", "test accuracy")],
+        {"table-overview.png": drawing()},
+        {"table-map.png": "A map.", "table-overview.png": "An overview."},
+    )
+
+
+def finish(runs: Path, method: str, seed: int, accuracy: float, **options: Any) -> None:
+    labels = {"dataset": "toy", "model": "conv3", "method": method, "seed": seed}
+    name = f"toy-conv3-{method}-s{seed}"
+    cell = Cell("paper/table", name, runs / "paper/table" / name, {"method": method, "seed": seed}, labels)
+
+    def measure(one: Cell) -> Measured:
+        if "files" in options:
+            save_png(drawing(), one.folder / options["files"][0])
+        return Measured({"accuracy": accuracy}, 10, {"name": "Toy", "manifest": "0123"}, **options)
+
+    cell.run(measure)
+
+
+@pytest.fixture
+def cells(places: Path) -> Path:
+    (places / "results/paper").mkdir(parents=True)
+    paper = "row,metric,value,tolerance,source\nplain,accuracy,0.85,0.02,section 4\nloss,accuracy,1.0,0.02,section 4\n"
+    (places / "results/paper/table.paper.csv").write_text(paper)
+    finish(places / "runs", "plain", 0, 0.84, files=["table-map.png"])
+    finish(places / "runs", "plain", 1, 0.88)
+    finish(places / "runs", "loss", 0, 0.9)
+    return places
+
+
+def test_the_page_the_records_and_the_pictures(cells: Path) -> None:
+    page = publish("paper/table", cells / "runs", cells / "results", summarise, to_wandb=False)
+    text = page.read_text()
+    assert "| plain | accuracy | 0.85 | section 4 | 0.860 ± 0.028 (2) | +0.010 | within ± 0.02 | Toy |" in text
+    assert "| loss | accuracy | 1 | section 4 | 0.900 (1) | -0.100 | outside ± 0.02 | Toy |" in text
+    assert "2 rows, 2 numbers in the paper." in text and "Toy (manifest 0123)" in text
+    assert text.index("![table-map.png](table-map.png)") < text.index("A map.") < text.index("table-overview.png")
+    assert {path.name for path in page.parent.iterdir()} == {
+        "table.md", "table.runs.jsonl", "table.paper.csv", "table-map.png", "table-overview.png",
+    }  # fmt: skip
+    records = [json.loads(line) for line in (page.parent / "table.runs.jsonl").read_text().splitlines()]
+    assert [record["cell"] for record in records] == ["toy-conv3-loss-s0", "toy-conv3-plain-s0", "toy-conv3-plain-s1"]
+    assert records[1]["files"] == {"table-map.png": file_hash(page.parent / "table-map.png")}
+
+
+def test_a_new_record_replaces_its_old_one_and_others_stay(cells: Path, tmp_path: Path) -> None:
+    publish("paper/table", cells / "runs", cells / "results", summarise, to_wandb=False)
+    finish(tmp_path / "elsewhere", "loss", 0, 0.99)
+    page = publish("paper/table", tmp_path / "elsewhere", cells / "results", summarise, to_wandb=False)
+    assert "0.990 (1) | -0.010 | within" in page.read_text() and "0.860 ± 0.028 (2)" in page.read_text()
+
+
+def test_nothing_to_publish_and_a_stray_file_are_errors(cells: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `make paper-empty`"):
+        publish("paper/empty", cells / "runs", cells / "results", summarise)
+    finish(cells / "runs", "loss", 1, 0.9, files=["figure1.png"])
+    with pytest.raises(UserError, match="must begin with table"):
+        publish("paper/table", cells / "runs", cells / "results", summarise)
+
+
+def test_an_offline_run_holds_every_table_and_figure(cells: Path) -> None:
+    page = publish("paper/table", cells / "runs", cells / "results", summarise)
+    (run,) = (cells / "runs/paper/table/wandb").glob("offline-run-*")
+    found = logged(run)
+    table = json.loads((run / "files" / found["tables/cells/path"]).read_text())
+    frame = pd.DataFrame(table["data"], columns=table["columns"]).set_index("cell")
+    assert frame["accuracy"].to_dict() == {
+        "toy-conv3-loss-s0": 0.9, "toy-conv3-plain-s0": 0.84, "toy-conv3-plain-s1": 0.88,
+    }  # fmt: skip
+    verdicts = json.loads((run / "files" / found["tables/paper/path"]).read_text())
+    assert dict(zip(verdicts["columns"], verdicts["data"][0], strict=True)) == {
+        "method": "plain", "quantity": "accuracy", "paper": 0.85, "ours": pytest.approx(0.86),
+        "difference": pytest.approx(0.01), "verdict": "within ± 0.02",
+    }  # fmt: skip
+    pictures = {path.name for path in page.parent.glob("*.png")}
+    assert pictures == {"table-map.png", "table-overview.png"}
+    for picture in pictures:
+        sent = run / "files" / found[f"figures/{Path(picture).stem}/path"]
+        assert sent.read_bytes() == (page.parent / picture).read_bytes()
+
+
+def test_publishing_again_writes_nothing_and_logs_nothing(cells: Path) -> None:
+    publish("paper/table", cells / "runs", cells / "results", summarise)
+    before = tree(cells)
+    publish("paper/table", cells / "runs", cells / "results", summarise)
+    assert tree(cells) == before
+    finish(cells / "runs", "loss", 1, 0.95)
+    publish("paper/table", cells / "runs", cells / "results", summarise)
+    assert len(list((cells / "runs/paper/table/wandb").glob("offline-run-*"))) == 2
+
+
+class _Run:
+    def __init__(self, sent: list[Any], options: dict[str, Any]):
+        self.sent = sent
+        sent.append(options)
+
+    def log(self, payload: dict[str, Any]) -> None:
+        self.sent.append({key: type(value).__name__ for key, value in payload.items()})
+
+    def finish(self) -> None:
+        self.sent.append("finished")
+
+
+def test_asked_to_be_online_it_sends_the_same(cells: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    sent: dict[str, list[Any]] = {"offline": [], "online": []}
+    for asked in ("offline", "online"):
+        monkeypatch.setenv("WANDB_MODE", asked)
+        monkeypatch.setattr(wandb, "init", lambda asked=asked, **options: _Run(sent[asked], options))
+        publish("paper/table", cells / "runs", cells / "results", summarise)
+    assert [sent[asked][0].pop("mode") for asked in sent] == ["offline", "online"]
+    for log in sent.values():
+        log[0].pop("settings")
+    assert sent["online"] == sent["offline"]
+    assert set(sent["online"][1]) == {
+        "tables/cells", "tables/paper", "figures/table-map", "figures/table-overview",
+    }  # fmt: skip
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    finish(cells / "runs", "loss", 2, 0.95)
+    publish("paper/table", cells / "runs", cells / "results", summarise)
+    assert sent["online"][-1] == "finished" and len(sent["online"]) == 3

@@ -1,0 +1,187 @@
+"""Experiments from the command line: every configuration composes, cells are kept, errors are one message."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import TINY, tree
+from xcnn.errors import UserError
+from xcnn.launch import PLACE, cell_of, compose, experiments, launch, settings
+from xcnn.report.provenance import REPOSITORY
+
+
+def experiment(identity: str) -> ModuleType:
+    """The module of an experiment, loaded from its file as `python experiments/...` would."""
+    path = REPOSITORY / "experiments" / f"{identity}.py"
+    spec = importlib.util.spec_from_file_location(identity.replace("/", "_"), path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(monkeypatch: pytest.MonkeyPatch, identity: str, *arguments: str) -> None:
+    module = experiment(identity)
+    monkeypatch.setattr(sys, "argv", [str(module.__file__), *arguments])
+    launch(module.__file__ or "", module.measure, module.summarise)
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], identity: str, *arguments: str) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, identity, *arguments)
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("error:") == 1 and "Traceback" not in message
+    return message
+
+
+@pytest.mark.parametrize("identity", experiments())
+def test_every_configuration_composes_to_plain_settings(identity: str) -> None:
+    cfg = compose(identity)
+    found = settings(cfg)
+    assert json.loads(json.dumps(found)) == found
+    assert not set(PLACE) & found.keys() and "root" not in found["data"]
+    cell = cell_of(cfg)
+    assert cell.experiment == identity and cell.labels["seed"] == 0
+
+
+def test_places_devices_and_loggers_are_no_part_of_the_settings() -> None:
+    base = settings(compose("deconvolve/ablation"))
+    moved = compose(
+        "deconvolve/ablation",
+        ["paths.runs=/elsewhere", "data.root=/data", "logger=wandb", "trainer.accelerator=gpu", "trainer.devices=4"],
+    )
+    assert settings(moved) == base
+    for change in ("trainer.precision=32-true", "training.optimizer.lr=0.1", "seed=1", "data.train_size=10"):
+        assert settings(compose("deconvolve/ablation", [change])) != base
+
+
+def test_an_unknown_experiment_and_an_unknown_choice_list_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"unknown experiment 'deconvolve/table9'; there are: .*deconvolve/table1"):
+        compose("deconvolve/table9")
+    with pytest.raises(UserError, match="literal"):
+        compose("deconvolve/ablation", ["penalty=strict"])
+
+
+def test_a_sweep_is_resumable_and_refuses_changed_settings(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = [*TINY, "sweep=methods", "penalty=none,literal", "seed=0,1"]
+    run(monkeypatch, "deconvolve/ablation", *sweep, "seed=0")  # part of it, as after an interruption
+    first = tree(places / "runs")
+    done = [name for name in first if name.endswith("result.json")]
+    assert len(done) == 2
+    run(monkeypatch, "deconvolve/ablation", *sweep)
+    second = tree(places / "runs")
+    assert all(second[name] == first[name] for name in done)
+    lines = (places / "results/deconvolve/ablation.runs.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [(record["method"], record["seed"]) for record in records] == [
+        ("literal", 0), ("literal", 1), ("plain", 0), ("plain", 1),
+    ]  # fmt: skip
+    page = (places / "results/deconvolve/ablation.md").read_text()
+    accuracy = sum(record["values"]["accuracy"] for record in records if record["method"] == "plain") / 2
+    assert f"| plain | {accuracy:.3f} ± " in page
+
+    before = tree(places)
+    run(monkeypatch, "deconvolve/ablation", *sweep)
+    assert tree(places) == before  # a run that finds everything done changes no file
+
+    message = refusal(monkeypatch, capsys, "deconvolve/ablation", *sweep, "training.optimizer.lr=0.5")
+    assert "training.optimizer.lr: 0.001 -> 0.5" in message and "delete" in message
+    hydras = "runs/deconvolve/ablation/multirun.yaml"  # Hydra's note of what was asked for, results or none
+    assert tree(places) | {hydras: b""} == before | {hydras: b""}
+
+
+def test_rendering_alone_needs_no_data_and_no_runs(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, "deconvolve/ablation", *TINY, "sweep=methods", "penalty=none", "seed=0")
+    page = places / "results/deconvolve/ablation.md"
+    rendered = page.read_bytes()
+    page.unlink()
+    monkeypatch.setenv("XCNN_RUNS", str(places / "other"))
+    run(monkeypatch, "deconvolve/ablation", "render")
+    assert page.read_bytes() == rendered
+
+
+def test_an_interrupted_cell_of_many_equals_an_uninterrupted_one(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [*TINY, "sweep=methods", "penalty=literal", "seed=0"]
+    run(monkeypatch, "deconvolve/ablation", *arguments)
+    whole = json.loads((places / "results/deconvolve/ablation.runs.jsonl").read_text())
+    monkeypatch.setenv("XCNN_RUNS", str(places / "again"))
+    monkeypatch.setenv("XCNN_RESULTS", str(places / "results2"))
+    run(monkeypatch, "deconvolve/ablation", *arguments)
+    again = json.loads((places / "results2/deconvolve/ablation.runs.jsonl").read_text())
+    assert again["values"] == whole["values"] and again["weights"] == whole["weights"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["data=cifar10"], "make data-cifar10"),
+        (["layers=[relu1,relu7]", "penalty=literal"], "relu2"),
+        (["penalty=literal", "penalty.alpha=-1"], "alpha must be a finite number of at least 0, not -1"),
+        (["penalty=literal", "penalty.alpha=nan"], "alpha must be a finite number"),
+        (["penalty=strict"], "literal"),
+        (["training.epochs=3"], "epochs"),
+        (["sweep=nights"], "there are: methods, terms, grid"),
+        (["logger.curves=[paper]", "penalty=none"], "there are: csv, wandb"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message_and_nothing_half_written(
+    places: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    expected: str,
+) -> None:
+    base = [] if "data=cifar10" in arguments else list(TINY)
+    sweep = [] if any(argument.startswith("sweep=") for argument in arguments) else ["sweep=methods", "seed=0"]
+    assert expected in refusal(monkeypatch, capsys, "deconvolve/ablation", *base, *sweep, *arguments)
+    assert not list(places.rglob("result.json")) and not list(places.rglob("*.md"))
+
+
+def test_a_results_folder_that_cannot_be_written_is_said_before_any_work(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (places / "results").write_text("a file where a folder should be")
+    assert "paths.results=DIR" in refusal(monkeypatch, capsys, "deconvolve/ablation", *TINY)
+    assert not list(places.rglob("*.ckpt"))
+
+
+def test_a_diverging_cell_does_not_stop_the_others(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*TINY, "sweep=methods", "penalty=none", "seed=0", "training.optimizer.lr=1e30,0.001"]
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "deconvolve/ablation", *arguments, "cell=lr${training.optimizer.lr}")
+    assert stop.value.code == 1
+    assert "the loss became" in capsys.readouterr().err
+    records = (places / "results/deconvolve/ablation.runs.jsonl").read_text().splitlines()
+    assert [json.loads(record)["cell"] for record in records] == ["lr0.001"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("identity", experiments())
+def test_every_experiment_runs_end_to_end_on_the_embedded_data(
+    identity: str, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five epochs on 1,000 pictures: enough for some picture of a class to be right, and one to be wrong."""
+    size = ["data=shapes", "data.n_train=1000", "data.n_test=200", "training.max_epochs=5", "trainer.progress=false"]
+    cfg = compose(identity, size)
+    if cfg.get("sweeps") and "methods" in cfg.sweeps:
+        size += ["sweep=methods", "seed=0"]
+    if "figure" in cfg and "label" in cfg.figure:
+        size.append("figure.label=car")
+    if "figure" in cfg and "labels" in cfg.figure:
+        size.append("figure.labels=[car]")
+    run(monkeypatch, identity, *size)
+    page = (places / "results" / f"{identity}.md").read_text()
+    assert page.startswith("# ") and "records: " in page
+    for name in (line.split("](")[1].rstrip(")") for line in page.splitlines() if line.startswith("![")):
+        picture = (places / "results" / identity).parent / name
+        assert picture.read_bytes().startswith(b"\x89PNG")
