@@ -6,10 +6,10 @@ serves 32 px (KMEx) and 224 px alike.
 """
 
 import gzip
+import math
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
@@ -94,11 +94,11 @@ def _idx(path: Path) -> Tensor:
     except (OSError, EOFError) as error:
         raise UserError(f"cannot read {path} ({error}). Delete it and run `make data-mnist`.") from error
     axes = 3 if "idx3" in path.name else 1
-    shape = np.frombuffer(content[4 : 4 + 4 * axes], ">u4").astype(int)
     header = 4 + 4 * axes
-    if content[:4] != bytes((0, 0, UNSIGNED_BYTE, axes)) or len(content) != header + shape.prod():
+    shape = [int.from_bytes(content[start : start + 4], "big") for start in range(4, header, 4)]
+    if content[:4] != bytes((0, 0, UNSIGNED_BYTE, axes)) or len(content) != header + math.prod(shape):
         raise UserError(
-            f"{path} is damaged: {len(content)} bytes do not make an IDX file of unsigned bytes with {axes} axes. "
+            f"{path} is damaged: its {len(content)} bytes are not an IDX file of unsigned bytes with {axes} axes. "
             "Delete it and run `make data-mnist`."
         )
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).reshape(shape)

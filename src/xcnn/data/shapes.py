@@ -2,8 +2,8 @@
 
 The embedded default: it needs no download, and localisation has a ground truth. Ten classes are made of parts that are
 drawn one by one, and share them where they can (a wheel, a stem, an eye, a triangle). Colours are drawn without regard
-to the class, and so are the background (grating, value noise or checks), position, scale, rotation, mirroring and the
-proportions of the parts: a class is given by shape and arrangement alone.
+to the class (the object's brighter than the background's), and so are the background (grating, checks or value noise),
+position, scale, rotation, mirroring and the proportions of the parts: a class is given by shape and arrangement alone.
 
 Image i depends on (seed, split, i) alone, not on how many are drawn. Everything after the random numbers is elementwise
 + - * / on float32 (rotations by tan(angle / 2), triangle waves for sines), which IEEE 754 rounds alike everywhere, so
@@ -13,6 +13,7 @@ that the same seed gives the same bytes on every machine. The scenes at 32 and 6
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,11 +25,14 @@ from xcnn.errors import UserError
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SUPERSAMPLING = 3  # subpixels per pixel side
-BLOCK = 320  # images per random stream: the unit that makes image i independent of how many are drawn
-CONTRAST = 6  # colours drawn per part; the one farthest from the background and the parts before it is taken
-DARKEST_OBJECT = 0.4
-NOISE = 0.05  # largest pixel noise, of 1
+Split = Literal["train", "test"]
+STREAMS = {"train": 0, "test": 1}
+BLOCK = 320  # images that share a random stream: what makes image i independent of how many are drawn
+SUPERSAMPLING = 3  # subpixels along a pixel's side
+LATTICE = 6  # points along the image's side between which the value noise is smooth
+GROUND_BRIGHTEST, OBJECT_DARKEST = 0.3, 0.5  # of 1, in each colour channel
+CANDIDATES = 6  # colours drawn for a part; the one that stands out most is taken
+NOISE = 0.05  # largest deviation of a pixel's channel, of 1
 
 
 def ellipse(x: Array, y: Array, cx: Array | float, cy: Array | float, rx: Array | float, ry: Array | float) -> Mask:
@@ -144,8 +148,7 @@ PARTS = (
     *("wall", "roof", "door", "trunk", "crown", "cabin", "body", "wheel", "cargo", "mast", "hull", "sail"),
     *("head", "eye", "mouth", "stem", "petal", "core", "cap", "tail", "base", "shade"),
 )
-MOST_PARTS = 3
-PROPORTIONS = 4
+MOST_PARTS = 3  # of a class
 
 
 class Shapes(TensorDataModule):
@@ -192,35 +195,127 @@ class Shapes(TensorDataModule):
 
 
 @lru_cache(maxsize=4)
-def draw(n: int, size: int = 32, seed: int = 0, split: str = "train", objects: bool = True) -> Labelled:
+def draw(n: int, size: int = 32, seed: int = 0, split: Split = "train", objects: bool = True) -> Labelled:
     """The first `n` images of a split, class i % 10 at i; read-only, because the next call may return the same tensors.
 
     A pixel belongs to the object if any of its subpixels does, and to the part that covers most of it; so a pixel
-    outside the object's mask is exactly what it is without the object (`objects=False`; its masks are empty).
+    outside the object's mask is exactly what it is without the object (`objects=False`, which leaves the masks empty).
     """
     images = np.empty((n, 3, size, size), np.uint8)
     parts = np.zeros((n, size, size), np.uint8)
     labels = np.arange(n) % len(CLASSES)
     for start in range(0, n, BLOCK):
-        rng = np.random.default_rng((seed, ("train", "test").index(split), start // BLOCK))
-        scene = rng.random((BLOCK, _SCENE), np.float32)
-        noise = rng.random((BLOCK, 3, size, size), np.float32)
-        rows = slice(start, min(start + BLOCK, n))
-        count = rows.stop - rows.start
-        scene, noise = scene[:count], noise[:count]
-        canvas, ground = _background(scene[:, :_GROUND], size)
+        stop = min(start + BLOCK, n)
+        rng = np.random.default_rng((seed, STREAMS[split], start // BLOCK))
+        scenes = _scenes(rng, stop - start)
+        canvas, ground = _background(scenes, size)
         if objects:
-            _paint(canvas, parts[rows], labels[rows], ground, scene[:, _GROUND:])
-        canvas += (2 * NOISE) * (noise - 0.5)
-        images[rows] = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
+            _paint(canvas, parts[start:stop], labels[start:stop], ground, scenes)
+        canvas += 2 * NOISE * (_uniform(rng, stop - start, 3, size, size) - 0.5)
+        images[start:stop] = (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     masks = {"object": torch.from_numpy((parts > 0).astype(np.uint8)), "parts": torch.from_numpy(parts)}
     return Labelled(torch.from_numpy(images), torch.from_numpy(labels), masks)
 
 
-_LATTICE = 6
-_GROUND = 6 + 6 + _LATTICE * _LATTICE  # random numbers of a background: two colours, texture, lattice of the noise
-_POSE = 5
-_SCENE = _GROUND + _POSE + PROPORTIONS + MOST_PARTS * CONTRAST * 3
+class _Scenes(NamedTuple):
+    """Random numbers in [0, 1) of n images, in the order in which a block draws them."""
+
+    grounds: Array  # (n, 2, 3): the two colours of the background
+    textures: Array  # (n, 5): kind, direction, frequency, phases
+    lattices: Array  # (n, LATTICE, LATTICE): of the value noise
+    poses: Array  # (n, 5): scale, place, rotation, mirroring
+    proportions: Array  # (n, 4)
+    colours: Array  # (n, MOST_PARTS, CANDIDATES, 3)
+
+
+def _scenes(rng: np.random.Generator, n: int) -> _Scenes:
+    shapes = ((2, 3), (5,), (LATTICE, LATTICE), (5,), (4,), (MOST_PARTS, CANDIDATES, 3))
+    return _Scenes(*(_uniform(rng, n, *shape) for shape in shapes))
+
+
+def _uniform(rng: np.random.Generator, n: int, *shape: int) -> Array:
+    """The first n of a block's random numbers: the stream moves on by a whole block, however many are wanted."""
+    return rng.random((BLOCK, *shape), np.float32)[:n]
+
+
+def _background(scenes: _Scenes, size: int) -> tuple[Array, Array]:
+    """Textures between two colours, (n, 3, size, size) in [0, 1], and the mean of the two, (n, 3)."""
+    kind, tangent, frequency, phase, other_phase = scenes.textures.T[:, :, None, None]
+    cos, sin = _turn(2 * tangent - 1)
+    axis = _centres(size)
+    x, y = axis, axis[:, None]
+    periods = 1 + 3 * frequency  # in half an image
+    along = periods * (cos * x + sin * y) + phase
+    across = periods * (cos * y - sin * x) + other_phase
+    grating = abs(2 * _fraction(along) - 1)
+    checks = ((_fraction(along) < 0.5) ^ (_fraction(across) < 0.5)).astype(np.float32)
+    noise = _value_noise(scenes.lattices, size)
+    texture = np.where(kind < 1 / 3, grating, np.where(kind < 2 / 3, checks, noise))[:, None]
+    one, other = (GROUND_BRIGHTEST * scenes.grounds).swapaxes(0, 1)[..., None, None]
+    return one * (1 - texture) + other * texture, (one + other)[..., 0, 0] / 2
+
+
+def _value_noise(lattices: Array, size: int) -> Array:
+    """Random values on a lattice, (n, L, L), joined by smoothstep: (n, size, size) in [0, 1]."""
+    place = (_centres(size) + 1) * ((LATTICE - 1) / 2)
+    cell = place.astype(np.int64)
+    t = place - cell.astype(np.float32)
+    t = t * t * (3 - 2 * t)
+    rows = lattices[:, cell] * (1 - t)[:, None] + lattices[:, cell + 1] * t[:, None]
+    return rows[:, :, cell] * (1 - t) + rows[:, :, cell + 1] * t
+
+
+def _paint(canvas: Array, parts: NDArray[np.uint8], labels: NDArray[np.int64], ground: Array, scenes: _Scenes) -> None:
+    """Draw the objects over `canvas` (n, 3, h, w) and the places of their parts into `parts` (n, h, w)."""
+    for label, drawing in enumerate(DRAWINGS.values()):
+        rows = np.flatnonzero(labels == label)
+        own = _Scenes(*(numbers[rows] for numbers in scenes))
+        x, y = _subpixels(own.poses, canvas.shape[-1])
+        foremost = np.zeros(x.shape, np.uint8)  # 0 background, else the part's place in the order of drawing, from 1
+        names = []
+        for name, inside in drawing(x, y, own.proportions.T[:, :, None, None]):
+            names.append(PARTS.index(name) + 1)
+            np.putmask(foremost, inside, len(names))
+        covered = np.stack([(foremost == k + 1).sum(0, np.uint8) for k in range(len(names))], 1)  # of SUPERSAMPLING^2
+        share = covered.astype(np.float32) / SUPERSAMPLING**2
+        colours = _colours(ground[rows], own.colours)
+        image = canvas[rows] * (1 - share.sum(1, keepdims=True))
+        for k in range(len(names)):
+            image += share[:, k, None] * colours[:, k, :, None, None]
+        touched = covered.max(1) > 0
+        canvas[rows] = np.where(touched[:, None], image, canvas[rows])
+        parts[rows] = np.where(touched, np.array(names, np.uint8)[covered.argmax(1)], 0)
+
+
+def _subpixels(poses: Array, size: int) -> tuple[Array, Array]:
+    """Where the subpixels lie in the frames of n objects, x and y: (SUPERSAMPLING^2, n, size, size) each.
+
+    Objects fill 0.6 to 0.95 of the side and are turned by up to 17 degrees.
+    """
+    scale, right, down, turn, mirror = poses.T[:, :, None, None]
+    scale = 0.6 + 0.35 * scale
+    room = 1.05 - scale
+    cos, sin = _turn(0.3 * (turn - 0.5))
+    centres = _centres(size * SUPERSAMPLING).reshape(size, SUPERSAMPLING).T
+    x = (centres[None, :, None, None, :] - room * (2 * right - 1)) / scale
+    y = (centres[:, None, None, :, None] - room * (2 * down - 1)) / scale
+    x, y = cos * x + sin * y, cos * y - sin * x
+    x = np.where(mirror < 0.5, -x, x)
+    return x.reshape(-1, *x.shape[2:]), y.reshape(-1, *y.shape[2:])
+
+
+def _colours(ground: Array, candidates: Array) -> Array:
+    """A colour for each part, (n, P, 3), of its candidates in [0, 1], (n, P, C, 3).
+
+    It is the one farthest from all that it must stand out from: the background's, (n, 3), and the parts' before it.
+    """
+    candidates = OBJECT_DARKEST + (1 - OBJECT_DARKEST) * candidates
+    chosen = [ground]
+    for part in range(candidates.shape[1]):
+        offered = candidates[:, part]
+        apart = np.stack([abs(offered - colour[:, None]).sum(2) for colour in chosen]).min(0)
+        chosen.append(offered[np.arange(len(offered)), apart.argmax(1)])
+    return np.stack(chosen[1:], 1)
 
 
 def _turn(t: Array) -> tuple[Array, Array]:
@@ -228,87 +323,10 @@ def _turn(t: Array) -> tuple[Array, Array]:
     return (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
 
 
-def _grid(size: int) -> Array:
-    return ((np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size / 2)) - np.float32(1)
-
-
-def _background(u: Array, size: int) -> tuple[Array, Array]:
-    """Textures (n, 3, size, size) in [0, 1] between two colours, and the mean colours (n, 3)."""
-    centre = DARKEST_OBJECT * u[:, 0:3]
-    other = DARKEST_OBJECT * u[:, 3:6]
-    kind, tangent, frequency, phase, phase_y = (u[:, 6 + k, None, None] for k in range(5))
-    cos, sin = _turn(2 * tangent - 1)
-    axis = _grid(size)
-    x, y = axis[None, None, :], axis[None, :, None]
-    along, across = cos * x + sin * y, cos * y - sin * x
-    frequency = np.float32(1) + np.float32(3) * frequency  # periods per half image
-    wave = abs(2 * _fraction(frequency * along + phase) - 1)
-    checks = (_fraction(frequency * along + phase) < 0.5) ^ (_fraction(frequency * across + phase_y) < 0.5)
-    noise = _value_noise(u[:, 12:].reshape(-1, _LATTICE, _LATTICE), size)
-    texture = np.where(kind < 1 / 3, wave, np.where(kind < 2 / 3, noise, checks.astype(np.float32)))[:, None]
-    canvas = centre[:, :, None, None] * (1 - texture) + other[:, :, None, None] * texture
-    return canvas, (centre + other) / 2
+def _centres(size: int) -> Array:
+    """Centres of `size` cells that divide [-1, 1]."""
+    return (np.arange(size, dtype=np.float32) + 0.5) / (size / 2) - 1
 
 
 def _fraction(values: Array) -> Array:
     return values - np.floor(values)
-
-
-def _value_noise(lattice: Array, size: int) -> Array:
-    """Random values on a lattice (n, L, L), joined by smoothstep: (n, size, size) in [0, 1]."""
-    place = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32((_LATTICE - 1) / size)
-    cell = place.astype(np.int64)
-    t = place - cell
-    t = t * t * (3 - 2 * t)
-    rows = lattice[:, cell] * (1 - t)[:, None] + lattice[:, cell + 1] * t[:, None]
-    return rows[:, :, cell] * (1 - t) + rows[:, :, cell + 1] * t
-
-
-def _paint(canvas: Array, parts: NDArray[np.uint8], labels: NDArray[np.int64], ground: Array, u: Array) -> None:
-    """Draw the objects over `canvas` (n, 3, h, w) and their parts into `parts` (n, h, w), in place."""
-    size = canvas.shape[-1]
-    subpixels = _grid(size * SUPERSAMPLING).reshape(size, SUPERSAMPLING).T  # (S, size)
-    px = subpixels[None, :, None, None, :]
-    py = subpixels[:, None, None, :, None]
-    for label, drawing in enumerate(DRAWINGS.values()):
-        rows = np.flatnonzero(labels == label)
-        if not len(rows):
-            continue
-        x, y = _frame(px, py, u[rows, :_POSE])
-        proportions = u[rows, _POSE : _POSE + PROPORTIONS].T[:, :, None, None]
-        colours = _colours(ground[rows], u[rows, _POSE + PROPORTIONS :].reshape(len(rows), MOST_PARTS, CONTRAST, 3))
-        top = np.zeros(x.shape, np.uint8)  # the foremost part at each subpixel, 1, 2, ... in drawing order
-        names = []
-        for index, (part, inside) in enumerate(drawing(x, y, proportions)):
-            names.append(PARTS.index(part) + 1)
-            np.putmask(top, inside, index + 1)
-        covered = np.stack([(top == index + 1).sum(0, dtype=np.uint8) for index in range(len(names))], 1)
-        share = covered.astype(np.float32) / np.float32(SUPERSAMPLING**2)
-        image = canvas[rows] * (1 - share.sum(1, keepdims=True))
-        for index in range(len(names)):
-            image += share[:, index, None] * colours[:, index, :, None, None]
-        touched = covered.any(1)
-        canvas[rows] = np.where(touched[:, None], image, canvas[rows])
-        parts[rows] = np.where(touched, np.array(names, np.uint8)[covered.argmax(1)], 0)
-
-
-def _frame(px: Array, py: Array, u: Array) -> tuple[Array, Array]:
-    """Subpixels in the frames of n objects of random place, size, rotation (up to 17 degrees) and mirroring: (S^2, n, h, w) each."""
-    scale, cx, cy, tangent, mirror = (u[:, k, None, None] for k in range(_POSE))
-    scale = np.float32(0.5) + np.float32(0.35) * scale
-    room = np.float32(1.05) - scale
-    cos, sin = _turn(np.float32(0.3) * (tangent - np.float32(0.5)))
-    dx, dy = (px - (2 * cx - 1) * room) / scale, (py - (2 * cy - 1) * room) / scale
-    x, y = cos * dx + sin * dy, cos * dy - sin * dx
-    x = x * np.where(mirror < 0.5, np.float32(-1), np.float32(1))
-    return x.reshape(-1, *x.shape[2:]), y.reshape(-1, *y.shape[2:])
-
-
-def _colours(ground: Array, candidates: Array) -> Array:
-    """A colour for each part, (n, P, 3): of its candidates (n, P, C, 3) the farthest from all that it must stand out from."""
-    chosen = [ground]
-    for part in range(candidates.shape[1]):
-        colours = DARKEST_OBJECT + (1 - DARKEST_OBJECT) * candidates[:, part]
-        apart = np.stack([abs(colours - other[:, None]).sum(2) for other in chosen]).min(0)
-        chosen.append(colours[np.arange(len(colours)), apart.argmax(1)])
-    return np.stack(chosen[1:], 1)
