@@ -1,7 +1,7 @@
 """The README's index of experiments, from their docstrings and results.
 
-    python -m tools.index check    say whether it is stale
-    python -m tools.index write    write it anew (`make tables` does)
+python -m tools.index check    say whether it is stale
+python -m tools.index write    write it anew (`make tables` does)
 """
 
 import ast

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tools.environment import ROOT, conda_environment, pins, stale
 
 FILES = ("pyproject.toml", "requirements.lock", "environment.yml")
@@ -34,7 +35,7 @@ def test_repository_is_fresh() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ('"numpy>=999"', r"has numpy \S+: pyproject.toml asks for numpy>=999"),
+        ('"numpy>=999"', r"has numpy \d.*: pyproject.toml asks for numpy>=999"),
         ('"numpy>=2.0", "absent>=1"', r"has no absent: pyproject.toml asks for absent>=1"),
         ('"pandas>=2.2"', r"has numpy, which pyproject.toml no longer asks for"),
     ],

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tools.environment import ROOT
 from tools.identity import RESULTS, experiments, missing, target, targets
 from tools.index import BEGIN, END, HEADINGS, opening, with_index
@@ -107,7 +108,9 @@ def test_index_follows_experiments_and_results(whole: Path) -> None:
     assert text.startswith(f"before\n{BEGIN}\n|") and text.endswith(f"|\n{END}\nafter\n") and "old" not in text
     assert "[deconvolve/table1.md](results/deconvolve/table1.md)" in text
     (whole / "results/deconvolve/table1.md").unlink()
-    assert with_index(text, whole) == text.replace("[deconvolve/table1.md](results/deconvolve/table1.md)", "not run yet")
+    assert with_index(text, whole) == text.replace(
+        "[deconvolve/table1.md](results/deconvolve/table1.md)", "not run yet"
+    )
     (whole / "experiments/deconvolve/table1.py").unlink()
     assert "deconvolve/table1" not in with_index(text, whole)
 
