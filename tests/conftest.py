@@ -1,6 +1,5 @@
 """Shrunken versions of the real configurations, and folders that are not the repository's."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -32,5 +31,5 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not os.path.islink(path)
+        if path.is_file() and not path.is_symlink()
     }

@@ -3,20 +3,16 @@
 The paper scores the predicted class; ours has an axis of all classes. A constant 1 is the paper's; since it is off the
 data for most filters, `unit` may be each filter's own 95th percentile instead.
 
-All filters go through the head together. With all other maps zero, what precedes the first convolution of the head
-acts on one channel of each sample only, and so does that convolution; it is then a product with one of its slices.
+All filters go through the head together, as `constant_maps` describes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.nn.modules import dropout, pooling
 
 from xcnn.errors import UserError
+from xcnn.filters.constant_maps import ConstantMaps, Maps, OneMap
 from xcnn.models.split import Split, split_at, split_at_each
 
 __all__ = ["ramp", "score_filters", "score_layers"]
@@ -94,7 +90,9 @@ def ramp(
     """
     if steps < 2:
         raise UserError(f"a ramp needs at least 2 steps; {steps} were asked for.")
-    effects = _effects(split_at(model, layer), input_size, unit, torch.linspace(0, 1, steps)[1:], batch_size)
+    effects = _effects(
+        split_at(model, layer), input_size, unit, torch.linspace(0, 1, steps, dtype=torch.float64)[1:], batch_size
+    )
     return torch.cat([torch.zeros_like(effects[:1]), effects])
 
 
@@ -106,97 +104,24 @@ def _effects(
     weight = next(split.root.parameters(), torch.zeros(()))
     # Interpreted: to generate code for a graph that runs once would cost more than it saves.
     features = fx.Interpreter(split.root, graph=split.trunk_graph).run(weight.new_zeros(1, *input_size))
-    zeros = torch.zeros_like(features)
-    if zeros.ndim != 4:
-        raise UserError(f"layer {split.layer!r} gives {tuple(zeros.shape[1:])} per image, not maps (filters, h, w).")
-    n_filters = zeros.shape[1]
-    units = torch.as_tensor(unit).to(zeros)
+    if features.ndim != 4:
+        raise UserError(f"layer {split.layer!r} gives {tuple(features.shape[1:])} per image, not maps (filters, h, w).")
+    _, n_filters, h, w = features.shape
+    units = torch.as_tensor(unit, dtype=features.dtype, device=features.device)
     if units.shape not in ((), (n_filters,)) or not units.isfinite().all():
         raise UserError(
             f"unit must be a finite number or one for each of the {n_filters} filters of layer {split.layer!r}; "
             f"found a tensor of shape {tuple(units.shape)}."
         )
-    values = fractions.to(zeros)[:, None] * units.expand(n_filters)
+    values = fractions.to(features)[:, None] * units.expand(n_filters)
     if split.affine:
-        maps, bias = split.affine_weight(zeros.shape[1:])
+        maps, bias = split.affine_weight(features.shape[1:])
         logits = bias + values[:, :, None] * maps.sum((2, 3)).T
         return (logits.softmax(2) - bias.softmax(0)).transpose(1, 2)
-    maps = values[:, :, None, None].expand(-1, -1, *zeros.shape[2:])
-    filters = torch.arange(n_filters, device=zeros.device).split(max(1, batch_size // len(values)))
-    head = _OneFilter(split.root, graph=split.head_graph)
-    probabilities = [head.run(_OneMap(maps, zeros, some)).softmax(1) for some in filters]
+    zeros = torch.zeros_like(values[:1])
+    own, shared = (Maps(constants[:, :, None, None], (0,) * h, (0,) * w) for constants in (values, zeros))
+    filters = torch.arange(n_filters, device=values.device).split(max(1, batch_size // len(values)))
+    head = ConstantMaps(split.root, graph=split.head_graph)
+    probabilities = [head.run(OneMap(own, shared, some)).softmax(1) for some in filters]
     effects = torch.cat([part[:-1] - part[-1] for part in probabilities])
     return effects.unflatten(0, (n_filters, -1)).permute(1, 2, 0)
-
-
-@dataclass(frozen=True)
-class _OneMap:
-    """A batch in which each sample has one channel of its own and shares all others; the last has the shared ones only.
-
-    Attributes:
-        own: (steps, K, h, w), at [s, k] channel k of the sample of filter k and step s.
-        shared: (1, K, h, w), the channels of a sample without any map set.
-        filters: (F,), which of the K filters have a sample.
-    """
-
-    own: Tensor
-    shared: Tensor
-    filters: Tensor
-
-    def dense(self) -> Tensor:
-        """(F * steps + 1, K, h, w), the steps of a filter together."""
-        n, steps = len(self.filters), len(self.own)
-        batch = self.shared.repeat(n * steps + 1, 1, 1, 1)
-        samples = batch[:-1].unflatten(0, (n, steps))
-        samples[torch.arange(n, device=batch.device), :, self.filters] = self.own[:, self.filters].transpose(0, 1)
-        return batch
-
-    def convolved(self, layer: nn.Conv2d) -> Tensor:
-        """The convolution of `dense()`: that of the shared channels plus one channel's slice of the kernel."""
-        shared = layer(self.shared).contiguous(memory_format=torch.channels_last)  # the faster layout from here on
-        change = (self.own - self.shared)[:, self.filters].transpose(0, 1).flatten(0, 1)[:, None]
-        change = F.pad(change, layer._reversed_padding_repeated_twice)
-        patches = F.unfold(change, layer.kernel_size, layer.dilation, 0, layer.stride).transpose(1, 2)
-        kernels = layer.weight[:, self.filters].flatten(2).permute(1, 2, 0)  # (F, kernel, out)
-        response = patches.unflatten(0, (len(self.filters), -1)).flatten(1, 2) @ kernels  # (F, steps * places, out)
-        maps = response.unflatten(1, (len(self.own), *shared.shape[2:])).flatten(0, 1).permute(0, 3, 1, 2)
-        return torch.cat([maps.add_(shared), shared])
-
-
-_CHANNELWISE = (
-    *(pooling._MaxPoolNd, pooling._AvgPoolNd, pooling._AdaptiveAvgPoolNd, pooling._AdaptiveMaxPoolNd),
-    *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardtanh),
-    *(nn.BatchNorm2d, dropout._DropoutNd, nn.Identity),
-)
-
-
-class _OneFilter(fx.Interpreter):
-    """Runs a head on a `_OneMap`, which stays one until an operation mixes its channels."""
-
-    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        module = self.fetch_attr(target)
-        if len(args) == 1 and not kwargs and isinstance(one := args[0], _OneMap):
-            if isinstance(module, _CHANNELWISE):
-                return _OneMap(module(one.own), module(one.shared), one.filters)
-            if isinstance(module, nn.Conv2d) and module.groups == 1 and module.padding_mode == "zeros":
-                return one.convolved(module)
-        return super().call_module(target, *_dense(args, kwargs))
-
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if target in (F.relu, torch.relu, F.max_pool2d, F.avg_pool2d) and isinstance(one := args[0], _OneMap):
-            own, shared = (target(maps, *args[1:], **kwargs) for maps in (one.own, one.shared))
-            return _OneMap(own, shared, one.filters)
-        return super().call_function(target, *_dense(args, kwargs))
-
-    def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        args, kwargs = _dense(args, kwargs)
-        if target == "view":  # legal in the layout that the network itself would have given this tensor
-            args = (args[0].contiguous(), *args[1:])
-        return super().call_method(target, args, kwargs)
-
-    def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return super().output(target, *_dense(args, kwargs))
-
-
-def _dense(args: Any, kwargs: Any) -> Any:
-    return torch.utils._pytree.tree_map_only(_OneMap, _OneMap.dense, (args, kwargs))

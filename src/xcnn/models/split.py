@@ -58,9 +58,8 @@ class Split:
         head = _between([cut], [self._logits])
         self._affine_nodes = _affine(graph, head, cut, root)
         self.affine = self._logits in self._affine_nodes
-        self._nonlinear = [node.name for node in graph.nodes if node in head and node not in self._affine_nodes]
-        rest = _between(self._affine_nodes, [self._logits])
-        used = {operand for node in rest for operand in node.all_input_nodes} | {self._logits}
+        self._rest_nodes = _between(self._affine_nodes, [self._logits])
+        used = {operand for node in self._rest_nodes for operand in node.all_input_nodes} | {self._logits}
         self._frontier = [node for node in graph.nodes if node in used and node in self._affine_nodes]
 
     def trunk(self, images: Tensor) -> Tensor:
@@ -105,8 +104,9 @@ class Split:
             UserError: the head is not affine, or its output is not (N, classes).
         """
         if not self.affine:
+            breaks = (node.name for node in self._cut.graph.nodes if node in self._rest_nodes and node.all_input_nodes)
             raise UserError(
-                f"the head after layer {self.layer!r} is not affine: it has {', '.join(self._nonlinear)}. "
+                f"the head after layer {self.layer!r} is not affine: {next(breaks)!r} is not. "
                 "Use prefix and rest, or cut at a later layer."
             )
         with torch.inference_mode(False), torch.enable_grad():
@@ -393,7 +393,8 @@ class _Network:
                 behind.add(other)
         bypass = [n for n in after if n in reached and n not in behind]
         last = max(bypass, key=self.order.__getitem__)
-        return "the images themselves" if last is placeholder else f"{last.name!r}"
+        layers = (name for name, module in self.names.items() if last in self.outputs.get(module, []))
+        return "the images themselves" if last is placeholder else repr(next(layers, last.name))
 
     def _instead(self, node: Node | None = None) -> str:
         if node is None:
@@ -512,7 +513,11 @@ def _functionalise(graph: fx.Graph, root: nn.Module, order: dict[Node, int]) -> 
             sharing[node].update(*(sharing[operand] for operand in node.all_input_nodes if operand not in sizes))
             for other in sharing[node]:
                 sharing[other] = sharing[node]
-        if node in sizes or not _make_pure(node, module):
+        if node in sizes:
+            if node.op == "call_function" and node.target in _INPLACE_OPERATORS:
+                node.target = _INPLACE_OPERATORS[node.target]  # `n += 1` on a number makes a new one
+            continue
+        if not _make_pure(node, module):
             continue
         changed = node.args[0] if node.args else node.kwargs["input"]
         assert isinstance(changed, Node)

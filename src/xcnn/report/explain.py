@@ -14,7 +14,7 @@ from xcnn.filters import FilterActivity, measure_activity, score_filters
 from xcnn.language import Description, FilterEvidence, MeasuredDescriber, verify
 from xcnn.models.split import split_at
 from xcnn.report.cells import Cell, Measured
-from xcnn.report.networks import measured
+from xcnn.report.networks import accuracy, measured
 from xcnn.report.publish import Column, Summarise, Summary
 from xcnn.report.tables import PaperNumber, Row, markdown
 
@@ -190,6 +190,8 @@ def explained_image(
     explained = [*positive, *negative]
     values = {
         "probability": float(choice.probabilities.max()),
+        "accuracy": accuracy(network, data),
+        "dead": explainer.activity.dead_share,
         "live": float(len(order)),
         "claims": float(sum(len(f.description.claims) for f in explained)),
         "supported": float(sum(f.supported for f in explained)),
@@ -215,17 +217,23 @@ def explained_image_summary(title: str, reading: str) -> Summarise:
             name = record["experiment"].split("/")[1]
             parts.append(
                 f"Test image {details['image']} ({details['label']}), classified as {details['predicted']} with "
-                f"probability {values['probability']:.2f} by the {record['method']} network; {values['live']:.0f} "
-                f"filters of {details['layer']} are live on it. Scores are of a constant unit map for {details['predicted']} "
-                f"(algorithm 1). {values['supported']:.0f} of {values['claims']:.0f} claims in the words below are "
-                "supported by the evidence when measured again."
+                f"probability {values['probability']:.2f} by the {record['method']} network, whose test accuracy is "
+                f"{values['accuracy']:.3f} and of whose {details['layer']} filters {values['dead']:.0%} are dead; "
+                f"{values['live']:.0f} are live on this image. Scores are of a constant unit map for "
+                f"{details['predicted']} (algorithm 1). {values['supported']:.0f} of {values['claims']:.0f} claims in "
+                "the words below are supported by the evidence when measured again."
             )
             lines = [
                 [f"{details['layer']}/{f['filter']}", f"{f['score']:+.4f}", f["text"]]
                 for f in (*details["positive"], *details["negative"])
             ]
             parts.append(markdown(["filter", "score", "words (measured, no language model)"], lines))
-        columns = [Column("probability", "probability"), Column("live", "live filters", 0)]
+        columns = [
+            Column("accuracy", "test accuracy"),
+            Column("dead", "dead filters"),
+            Column("probability", "probability"),
+            Column("live", "live filters", 0),
+        ]
         return Summary(title, "\n\n".join(parts), columns, captions={f"{name}.png": title + "."})
 
     return summarise
