@@ -97,11 +97,11 @@ deconvolve-table1: $(environment) ## table 1: four filters before and after, in 
 deconvolve-succinctness: $(environment) ## section 4.2: succinctness 0.85 -> 1.00, by which definition; 6 trainings
 	$(call run,deconvolve/succinctness)
 
-deconvolve-ablation: $(environment) ## what each term does and costs; 6 trainings, 11 of 4 epochs, 18 of 2 (sweep=methods, terms, grid)
+deconvolve-ablation: $(environment) ## what each term does and costs; 6 trainings and 29 short ones (sweep=methods, terms, grid)
 	$(call run,deconvolve/ablation)
 
 .PHONY: deconvolve-figure1 deconvolve-figure5 deconvolve-figure6 deconvolve-figure7 deconvolve-figure8 deconvolve-figure9
-deconvolve-figure1: $(environment) ## figure 1: feature maps as the terms are added; 4 trainings of 4 epochs
+deconvolve-figure1: $(environment) ## figure 1: feature maps as the terms are added; 4 trainings of 3 epochs
 	$(call run,deconvolve/figure1)
 
 deconvolve-figure5: $(environment) ## figure 5: proportionate and encircled renderings; 1 training

@@ -86,7 +86,8 @@ def _text(rows: Sequence[Row], paper: Sequence[PaperNumber], layers: Sequence[st
             f"{ours}. {answer}",
             "**How much of it is filter death?** The control thins the plain network at random to as many filters "
             "as the penalised one has left alive, layer by layer, and measures again: what that alone brings is due to "
-            "the number of filters, not to what they learnt. " + " ".join(_death(plain, row) for row in (literal, floored)),
+            "the number of filters, not to what they learnt. "
+            + " ".join(_death(plain, row) for row in (literal, floored)),
             "**Every reading**, by layer and, after the dash, over layers:",
             markdown(["reading", "share of what", *(row.method for row in three)], readings),
         ]
