@@ -85,7 +85,7 @@ def feature_map_values(rows: pd.DataFrame, filters: dict[str, int]) -> dict[str,
         means = [float(rows[f"{metric}.{layer}"].mean()) for layer in filters]
         if metric == "count_inside_to_outside":  # infinite for single images: the ratio of the means instead
             inside = [float(rows[f"count_inside.{layer}"].mean()) for layer in filters]
-            means = [share / (1 - share) if share < 1 else float("inf") for share in inside]
+            means = [float("inf") if share == 1 else share / (1 - share) for share in inside]
         values |= {f"{metric}.{layer}": mean for layer, mean in zip(filters, means, strict=True)}
         values[metric] = float(np.mean(means))
     return values
