@@ -4,7 +4,7 @@ Paper:      Meeradevi et al. 2025, eq. 1; the ablation is ours, the paper has no
 Command:    make deconvolve-ablation [ARGS="sweep=grid"] [LAUNCHER=slurm]
 Reports:    nothing in numbers: "as the two new terms are progressively added, the feature map becomes more meaningful".
 Cost:       sweep `methods`: 6 trainings of 50 epochs, 25 to 40 minutes each on one CPU core (bfloat16), 1 GB;
-            `terms` 11 trainings of 3 epochs, 2 to 3 minutes each; `grid` 18 of 2 epochs on 10,000 images, under a
+            `terms` 11 trainings of 2 epochs, 1 to 2 minutes each; `grid` 18 of 2 epochs on 10,000 images, under a
             minute each.
 Deviations: CIFAR-10 may be the JPEG tree; `terms` and `grid` train for fewer epochs, which their rows say; padding
             `same`; bfloat16 autocast (float32 with trainer=cpu).
@@ -96,8 +96,8 @@ def _keeping_filters_alive(rows: Sequence[Row]) -> str:
         for row in others
     ]
     return (
-        f"**Which change keeps filters alive?** Dead filters after {plain.records[0]['training']['epochs']} epochs, fewest "
-        f"first; plain has {plain.mean['dead']:.2f} (accuracy {plain.mean['accuracy']:.3f}, area "
+        f"**Which change keeps filters alive?** Dead filters after {plain.records[0]['training']['epochs']} epochs, "
+        f"fewest first; plain has {plain.mean['dead']:.2f} (accuracy {plain.mean['accuracy']:.3f}, area "
         f"{plain.mean['area']:.2f}): {'; '.join(said)}."
     )
 

@@ -21,10 +21,5 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     return explained_image(cell, run.network, run.data, run.record, **cfg.figure)
 
 
-READING = (
-    "The paper lets a language model read such maps. Here every word is a measurement: where the map is active, its "
-    "colours, its edges, the classes it fires for. No object part is named, since none was measured."
-)
-
 if __name__ == "__main__":
-    launch(__file__, measure, explained_image_summary("DeConvolve, figure 8: an airplane", READING))
+    launch(__file__, measure, explained_image_summary("DeConvolve, figure 8: an airplane"))

@@ -177,8 +177,8 @@ def _launch(identity: str, measure: Measure, summarise: Summarise, arguments: li
     render = "render" in arguments
     wanted = [argument.removeprefix("sweep=") for argument in arguments if argument.startswith("sweep=")]
     overrides = [argument for argument in arguments if argument != "render" and not argument.startswith("sweep=")]
-    # A key that is given as a sweep (`seed=0,1`) is no single value, and composes only in the sweeps below.
-    cfg = compose(identity, [override for override in overrides if "," not in override])
+    # The rest belongs to the cells: it may be a sweep (`seed=0,1`), or fit one of the sweeps' choices only.
+    cfg = compose(identity, [override for override in overrides if override.startswith(("paths.", "order=", "sweeps"))])
     runs, results = writable(cfg.paths.runs), writable(cfg.paths.results)
     sweeps: Any = OmegaConf.to_container(cfg.sweeps) if cfg.get("sweeps") else {"all": {}}
     unknown = [name for name in wanted if name not in sweeps]

@@ -207,11 +207,17 @@ def explained_image(
     return measured(data, training, values, n=1, details=details, files=[f"{name}.png"])
 
 
-def explained_image_summary(title: str, reading: str) -> Summarise:
+READING = (
+    "The paper lets a language model read such maps. Here every word is a measurement: where the map is active, its "
+    "colours, its edges, the classes it fires for. No object part is named, since none was measured."
+)
+
+
+def explained_image_summary(title: str) -> Summarise:
     """The page of figures 6 to 8: the words of every filter shown, and how many claims the evidence supports."""
 
     def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-        parts = [reading]
+        parts = [READING]
         for record in (record for row in rows for record in row.records):
             details, values = record["details"], record["values"]
             name = record["experiment"].split("/")[1]

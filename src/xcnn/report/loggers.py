@@ -10,7 +10,7 @@ from xcnn.report.wandb_run import PROJECT, mode
 
 
 def curve_loggers(names: Sequence[str], folder: Path, run: str) -> list[Logger]:
-    """Lightning loggers that write below `folder`: "csv" (`curves/metrics.csv`), "wandb" (offline unless asked).
+    """Lightning loggers that write below `folder`: "csv" (`curves-1/metrics.csv`, a folder an attempt), "wandb" (offline unless asked).
 
     Raises:
         UserError: an unknown name.
@@ -18,7 +18,8 @@ def curve_loggers(names: Sequence[str], folder: Path, run: str) -> list[Logger]:
     made: list[Logger] = []
     for name in names:
         if name == "csv":
-            made.append(CSVLogger(folder, name=None, version="curves"))
+            before = len(list(folder.glob("curves*")))  # a resumed training must not overwrite its earlier curves
+            made.append(CSVLogger(folder, name=None, version=f"curves-{before + 1}"))
         elif name == "wandb":
             from pytorch_lightning.loggers import WandbLogger  # slow to import, and not needed without it
 
