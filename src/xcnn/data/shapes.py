@@ -301,7 +301,8 @@ def _subpixels(poses: Array, size: int) -> tuple[Array, Array]:
     y = (centres[:, None, None, :, None] - room * (2 * down - 1)) / scale
     x, y = cos * x + sin * y, cos * y - sin * x
     x = np.where(mirror < 0.5, -x, x)
-    return x.reshape(-1, *x.shape[2:]), y.reshape(-1, *y.shape[2:])
+    whole = (SUPERSAMPLING**2, *x.shape[2:])
+    return x.reshape(whole), y.reshape(whole)
 
 
 def _colours(ground: Array, candidates: Array) -> Array:
