@@ -101,7 +101,7 @@ deconvolve-ablation: $(environment) ## what each term does and costs; 6 training
 	$(call run,deconvolve/ablation)
 
 .PHONY: deconvolve-figure1 deconvolve-figure5 deconvolve-figure6 deconvolve-figure7 deconvolve-figure8 deconvolve-figure9
-deconvolve-figure1: $(environment) ## figure 1: feature maps as the terms are added; 4 trainings of 2 epochs
+deconvolve-figure1: $(environment) ## figure 1: feature maps as the terms are added; 4 short trainings
 	$(call run,deconvolve/figure1)
 
 deconvolve-figure5: $(environment) ## figure 5: proportionate and encircled renderings; 1 training

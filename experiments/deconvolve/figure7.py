@@ -20,5 +20,7 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     return explained_image(cell, run.network, run.data, run.record, **cfg.figure)
 
 
+summarise = explained_image_summary("DeConvolve, figure 7: a right automobile")
+
 if __name__ == "__main__":
-    launch(__file__, measure, explained_image_summary("DeConvolve, figure 7: a right automobile"))
+    launch(__file__, measure, summarise)

@@ -21,5 +21,7 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     return explained_image(cell, run.network, run.data, run.record, **cfg.figure)
 
 
+summarise = explained_image_summary("DeConvolve, figure 8: an airplane")
+
 if __name__ == "__main__":
-    launch(__file__, measure, explained_image_summary("DeConvolve, figure 8: an airplane"))
+    launch(__file__, measure, summarise)

@@ -45,5 +45,5 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 def file_hash(path: str | Path) -> str:
     """First 16 hexadecimal digits of the SHA-256 of a file's bytes."""
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

@@ -83,7 +83,7 @@ def test_nothing_to_publish_and_a_stray_file_are_errors(cells: Path, tmp_path: P
     with pytest.raises(UserError, match="run `make paper-empty`"):
         publish("paper/empty", cells / "runs", cells / "results", summarise)
     finish(cells / "runs", "loss", 1, 0.9, files=["figure1.png"])
-    with pytest.raises(UserError, match="must begin with table"):
+    with pytest.raises(UserError, match=r"must be named table\.\* or table-\*"):
         publish("paper/table", cells / "runs", cells / "results", summarise)
 
 
@@ -101,6 +101,9 @@ def test_an_offline_run_holds_every_table_and_figure(cells: Path) -> None:
         "method": "plain", "quantity": "accuracy", "paper": 0.85, "ours": pytest.approx(0.86),
         "difference": pytest.approx(0.01), "verdict": "within ± 0.02",
     }  # fmt: skip
+    shown = json.loads((run / "files" / found["tables/rows/path"]).read_text())
+    assert shown["columns"] == ["method", "test accuracy", "seeds", "setting"]
+    assert ["plain", "0.860 ± 0.028", 2, "Toy"] in shown["data"]
     pictures = {path.name for path in page.parent.glob("*.png")}
     assert pictures == {"table-map.png", "table-overview.png"}
     for picture in pictures:
@@ -143,7 +146,7 @@ def test_asked_to_be_online_it_sends_the_same(cells: Path, monkeypatch: pytest.M
         log[0].pop("settings")
     assert sent["online"] == sent["offline"]
     assert set(sent["online"][1]) == {
-        "tables/cells", "tables/paper", "figures/table-map", "figures/table-overview",
+        "tables/cells", "tables/rows", "tables/paper", "figures/table-map", "figures/table-overview",
     }  # fmt: skip
     monkeypatch.setenv("WANDB_MODE", "disabled")
     finish(cells / "runs", "loss", 2, 0.95)

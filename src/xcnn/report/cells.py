@@ -26,7 +26,7 @@ class Measured:
     """What a cell found.
 
     Args:
-        values: metric name to number; NaN (undefined) is recorded as null.
+        values: metric name to number; what is not finite (undefined, or a ratio to nothing) is recorded as null.
         n: how many images the values are over.
         data: `{"name": ..., "manifest": ...}` of the data set.
         weights: hash of the network's weights, where there is a network.

@@ -55,8 +55,8 @@ def choose_image(
     places = torch.nonzero(fits).flatten()
     if len(places) <= skip:
         raise UserError(
-            f"only {len(places)} test images of {label!r} are {'rightly' if correct else 'wrongly'} classified by all "
-            f"{len(networks)} networks, and number {skip + 1} was asked for: choose another class, or train longer."
+            f"{len(places)} test images of {label!r} are {'rightly' if correct else 'wrongly'} classified by every one "
+            f"of {len(networks)} networks, and number {skip + 1} was asked for: choose another class, or train longer."
         )
     place = places[skip]
     chosen = probabilities[-1][place]

@@ -10,7 +10,7 @@ from xcnn.report.wandb_run import PROJECT, mode
 
 
 def curve_loggers(names: Sequence[str], folder: Path, run: str) -> list[Logger]:
-    """Lightning loggers that write below `folder`: "csv" (`curves-1/metrics.csv`, a folder an attempt), "wandb" (offline unless asked).
+    """Lightning loggers that write below `folder`: "csv" (`curves-<attempt>/metrics.csv`) and "wandb".
 
     Raises:
         UserError: an unknown name.

@@ -81,8 +81,8 @@ def publish(
     for record in cells.records(home):
         known[record["cell"]] = record
         for file in record["files"]:
-            if not file.startswith(name):
-                raise UserError(f"{identity} publishes {file}; its files must begin with {name}.")
+            if not file.startswith((f"{name}.", f"{name}-")):
+                raise UserError(f"{identity} publishes {file}; its files must be named {name}.* or {name}-*.")
             _put(folder / file, (home / record["cell"] / file).read_bytes())
     command = f"make {identity.replace('/', '-').replace('_', '-')}"
     if not known:
@@ -110,7 +110,7 @@ def publish(
         )
         mark = home / "published.json"
         if not (mark.is_file() and read_json(mark) == [state, mode()]):
-            log_run(identity, home, wandb_tables(records, comparisons), shown, {"command": command})
+            log_run(identity, home, wandb_tables(records, rows, summary, comparisons), shown, {"command": command})
             write_json(mark, [state, mode()])
     return page
 
@@ -209,8 +209,10 @@ def provenance_text(records: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
-def wandb_tables(records: Sequence[Record], comparisons: Sequence[Comparison]) -> dict[str, pd.DataFrame]:
-    """What W&B gets: a line per cell, and a line per number of the paper."""
+def wandb_tables(
+    records: Sequence[Record], rows: Sequence[Row], summary: Summary, comparisons: Sequence[Comparison]
+) -> dict[str, pd.DataFrame]:
+    """What W&B gets: a line per cell, the page's rows, and a line per number of the paper."""
     cells_table = pd.DataFrame(
         [
             {
@@ -226,6 +228,18 @@ def wandb_tables(records: Sequence[Record], comparisons: Sequence[Comparison]) -
         ]
     )
     tables = {"cells": cells_table}
+    if summary.columns:
+        tables["rows"] = pd.DataFrame(
+            [
+                {
+                    "method": row.method,
+                    **{column.title: row.show(column.metric, column.digits) for column in summary.columns},
+                    "seeds": row.n,
+                    "setting": row.setting,
+                }
+                for row in rows
+            ]
+        )
     if comparisons:
         tables["paper"] = pd.DataFrame(
             [
