@@ -55,11 +55,14 @@ def test_what_is_there_is_not_fetched(tmp_path: Path, no_network: list[str], cap
     assert no_network == []
 
 
-def test_damaged_data_is_fetched_again(tmp_path: Path, no_network: list[str]):
+def test_a_damaged_file_is_named_with_the_remedy(
+    tmp_path: Path, no_network: list[str], capsys: pytest.CaptureFixture[str]
+):
     tree(tmp_path)
     (tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte").write_bytes(b"")
     assert main(["mnist", "--root", str(tmp_path)]) == 2
-    assert any("train-labels" in address for address in no_network)
+    message = capsys.readouterr().err
+    assert "train-labels-idx1-ubyte is damaged" in message and "Delete it and run `make data-mnist`" in message
 
 
 def test_root_is_the_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: list[str]):

@@ -14,6 +14,7 @@ from xcnn.filters import auroc, score_filters
 from xcnn.language import Claim, Description, FilterEvidence, MeasuredDescriber, verify
 from xcnn.models import conv3
 from xcnn.report.explain import (
+    READING,
     FilterExplainer,
     ImageChoice,
     choose_image,
@@ -54,16 +55,14 @@ def test_all_networks_must_agree_and_the_last_ones_prediction_is_given() -> None
     assert choose_image([always_red], colours(), "red", correct=True).index == 0
     both = choose_image([by_colour(), always_red], colours(), "red", correct=True)
     assert both.index == 2 and both.probabilities[0] > 0.999
-    with pytest.raises(UserError, match="only 0 test images of 'red' are wrongly classified by all 2 networks"):
+    with pytest.raises(UserError, match="0 test images of 'red' are wrongly classified by every one of 2 networks"):
         choose_image([by_colour(), always_red], colours(), "red", correct=False)
 
 
 def test_an_unknown_class_and_too_few_images_are_refused() -> None:
     with pytest.raises(UserError, match=r"colours has no class 'mauve'; there are: red, green, blue\."):
         choose_image([by_colour()], colours(), "mauve", correct=True)
-    with pytest.raises(
-        UserError, match=r"only 2 test images of 'red' are wrongly classified .* number 3 was asked for"
-    ):
+    with pytest.raises(UserError, match=r"2 test images of 'red' are wrongly classified .* number 3 was asked for"):
         choose_image([by_colour()], colours(), "red", correct=False, skip=2)
 
 
@@ -209,9 +208,9 @@ def test_an_image_is_explained_drawn_and_summarised(tmp_path: Path) -> None:
     assert (cell(tmp_path, "toy/figure").folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
     rows = aggregate([record])
-    summary = explained_image_summary("A figure", "How to read it.")(rows, [])
+    summary = explained_image_summary("A figure")(rows, [])
     assert summary.title == "A figure" and summary.captions == {"figure.png": "A figure."}
-    assert summary.text.startswith("How to read it.\n\nTest image 0 (red), classified as")
+    assert summary.text.startswith(f"{READING}\n\nTest image 0 (red), classified as")
     for f in explained:
         assert f"| relu3/{f['filter']} | {f['score']:+.4f} | {f['text']} |" in summary.text
     assert all(rows[0].show(column.metric) != "-" for column in summary.columns)

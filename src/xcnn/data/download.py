@@ -32,17 +32,19 @@ def download(name: str, root: Path) -> str:
     data = DATA_SETS[name](root=root)
     try:
         data.load()
-    except UserError:
-        pass  # absent or damaged: that is what this command is for
+    except UserError as error:
+        found = error  # absent or damaged: that is what this command is for
     else:
         return f"{data.name} is already there, below {root}."
     try:
         for train in (True, False):
             SOURCES[name](root, train=train, download=True)
-    except (OSError, RuntimeError) as error:  # no network (URLError), a folder that cannot be written, a damaged file
+    # No network (URLError), a folder that cannot be written, a damaged file that torchvision takes for a whole one.
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"cannot download {data.name} to {root} ({' '.join(str(error).split())}). Run this command on a "
-            "machine with a network and copy the folder here, or set XCNN_DATA to a folder that holds the data set."
+            "machine with a network and copy the folder here, or set XCNN_DATA to a folder that holds the data set. "
+            f"What is there now: {found}"
         ) from error
     return f"{data.name} is now there, below {root}."
 
