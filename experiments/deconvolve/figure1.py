@@ -3,9 +3,9 @@
 Paper:      Meeradevi et al. 2025, section 3.1 and figure 1.
 Command:    make deconvolve-figure1
 Reports:    a picture; "as the two new terms are progressively added, the feature map becomes more meaningful".
-Cost:       four trainings of 2 epochs on 20,000 images (a minute each on a CPU core, shared with the sweep `terms` of
+Cost:       four trainings of 2 epochs on 10,000 images (a minute each on a CPU core, shared with the sweep `terms` of
             the ablation).
-Deviations: 2 epochs on 20,000 images, not 50 on all; all losses start from the same weights, so that filter k is the
+Deviations: 2 epochs on 10,000 images, not 50 on all; all losses start from the same weights, so that filter k is the
             same filter to begin with.
             The filters shown are those with the largest peak in the plain network's map of the image.
 """

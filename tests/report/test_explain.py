@@ -3,16 +3,20 @@
 from dataclasses import replace
 from math import exp
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from tests.report.test_networks import CLASSES, TRAINING, by_colour, cell, coloured, colours
 from xcnn.data.tensors import scale
 from xcnn.errors import UserError
+from xcnn.figures import signed_filters
 from xcnn.filters import auroc, score_filters
 from xcnn.language import Claim, Description, FilterEvidence, MeasuredDescriber, verify
 from xcnn.models import conv3
+from xcnn.report import explain
 from xcnn.report.explain import (
     READING,
     FilterExplainer,
@@ -173,7 +177,14 @@ def test_a_filter_that_is_dead_on_the_image_is_said_to_be() -> None:
 # Figures 6 to 8
 
 
-def test_an_image_is_explained_drawn_and_summarised(tmp_path: Path) -> None:
+def test_an_image_is_explained_drawn_and_summarised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[str] = []
+
+    def drawn(*arguments: Any) -> Figure:
+        words.append(arguments[6])
+        return signed_filters(*arguments)
+
+    monkeypatch.setattr(explain, "signed_filters", drawn)
     torch.manual_seed(0)
     network, data = conv3(3).eval(), colours()
     with torch.no_grad():
@@ -204,6 +215,8 @@ def test_an_image_is_explained_drawn_and_summarised(tmp_path: Path) -> None:
     explained = [*details["positive"], *details["negative"]]
     assert values["supported"] == values["claims"] == sum(f["claims"] for f in explained) > 0
 
+    strongest = [(sign, details[group][0]) for sign, group in (("+", "positive"), ("−", "negative"))]
+    assert words == ["\n\n".join(f"{sign} relu3/{f['filter']}: {f['text']}" for sign, f in strongest)]
     assert record["files"].keys() == {"figure.png"}
     assert (cell(tmp_path, "toy/figure").folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
