@@ -48,7 +48,7 @@ def run(
     folder: Path, epochs: int, trained: Classifier | None = None, **options: Any
 ) -> tuple[Classifier, dict[str, Any]]:
     trained = trained or module(ConcisePenalty())
-    data = Bars(batch_size=16, seed=0)
+    data = options.pop("data", None) or Bars(batch_size=16, seed=0)
     data.setup()
     settings = {"epochs": epochs}
     record = fit(
@@ -152,8 +152,10 @@ def test_a_loss_that_becomes_nan_stops_at_once_and_keeps_the_last_whole_epoch(tm
 @pytest.mark.slow
 def test_two_processes_on_the_cpu_train_like_one(tmp_path: Path) -> None:
     alone, _ = run(tmp_path / "one", 2, module(ConcisePenalty()))
-    shared, record = run(tmp_path / "two", 2, module(ConcisePenalty()), devices=2, strategy="ddp_spawn")
+    data = Bars(batch_size=16, seed=0)
+    shared, record = run(tmp_path / "two", 2, module(ConcisePenalty()), devices=2, strategy="ddp_spawn", data=data)
     assert record["processes"] == 2
+    assert sum(len(labels) for _, labels in data.test_dataloader()) == len(data.test)  # not a process's share of it
     for name, tensor in weights(alone).items():  # the same batches in two halves: equal up to the order of sums
         torch.testing.assert_close(weights(shared)[name], tensor, atol=2e-3, rtol=0)
 

@@ -127,6 +127,7 @@ def fit(
             if resumed:
                 _check_checkpoint(last)
             trainer.fit(module, data, ckpt_path=last if resumed else None, weights_only=True)
+            data.trainer = None  # what follows the training has all of the data to itself, whatever the processes were
             state = {name: tensor.cpu().contiguous() for name, tensor in module.network.state_dict().items()}
             with atomic(weights, "wb") as stream:
                 stream.write(save(state))
