@@ -5,8 +5,8 @@ Command:    make deconvolve-ablation [ARGS="sweep=grid"] [LAUNCHER=slurm]
 Reports:    nothing in numbers: "as the two new terms are progressively added, the feature map becomes more meaningful".
 Cost:       sweep `methods`: 6 trainings of 50 epochs, 25 to 40 minutes each on one CPU core (bfloat16), 1 GB;
             `terms` 11 trainings of 2 epochs on 10,000 images, `grid` 18 of the same: under a minute each.
-Deviations: CIFAR-10 may be the JPEG tree; `terms` and `grid` train for fewer epochs, which their rows say; padding
-            `same`; bfloat16 autocast (float32 with trainer=cpu).
+Deviations: CIFAR-10 may be the JPEG tree; `terms` and `grid` train on fewer images for fewer epochs and test on 2,000,
+            which their rows say; padding `same`; bfloat16 autocast (float32 with trainer=cpu).
 """
 
 import math

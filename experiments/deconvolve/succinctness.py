@@ -97,7 +97,7 @@ def _text(rows: Sequence[Row], paper: Sequence[PaperNumber], layers: Sequence[st
 def _death(plain: Row, row: Row) -> str:
     gain = row.mean["succinctness"] - plain.mean["succinctness"]
     by_death = row.mean["thinned"] - plain.mean["succinctness"]
-    share = f" ({by_death / gain:.0%} of it)" if gain > 0 else ""
+    share = "" if gain <= 0 else f" ({by_death / gain:.0%} of it)" if by_death > 0 else " (none of the gain)"
     return (
         f"{row.method.capitalize()}: succinctness {gain:+.3f}, of which thinning alone brings {by_death:+.3f}{share}; "
         f"dead filters {plain.mean['dead']:.2f} -> {row.mean['dead']:.2f}, silent maps {plain.mean['silent']:.2f} -> "

@@ -42,8 +42,13 @@ class Row:
 def setting(record: Record) -> str:
     """What a reader must know of how a record was made where the paper may differ: data, epochs, precision."""
     training = record.get("training")
-    size = record["settings"].get("data", {}).get("train_size")
-    parts = [record["data"]["name"] + (f", {size} training images" if size else "")]
+    sizes = record["settings"].get("data", {})
+    parts = [
+        ", ".join(
+            [record["data"]["name"]]
+            + [f"{sizes[f'{part}_size']} {part} images" for part in ("train", "test") if sizes.get(f"{part}_size")]
+        )
+    ]
     if training:
         parts.append(f"{training['epochs']} epochs, {training['precision']} on {training['device']}")
     return "; ".join(parts)
