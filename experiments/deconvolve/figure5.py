@@ -11,9 +11,12 @@ Deviations: the encircled rendering draws the contour of the smoothed, threshold
 from collections.abc import Sequence
 
 from omegaconf import DictConfig
+from safetensors.torch import save
 
 from xcnn.figures import renderings_figure, save_png
-from xcnn.launch import launch, trained
+from xcnn.files import atomic
+from xcnn.filters import activation_maps
+from xcnn.launch import Trained, launch, trained
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.explain import FilterExplainer, choose_image
 from xcnn.report.networks import accuracy, measured
@@ -28,22 +31,39 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     figure = renderings_figure(choice.image, views, settings.threshold, f"{settings.label}, {settings.layer}")
     save_png(figure, cell.folder / "figure5.png")
     values = {"accuracy": accuracy(run.network, run.data), "dead": explainer.activity.dead_share}
+    values |= _maximise(run, list(cfg.layers), settings.label)
     details = {"image": choice.index, "label": choice.label, "layer": settings.layer, "filters": shown}
     return measured(run.data, run.record, values, n=1, details=details, files=["figure5.png"])
 
 
+def _maximise(run: Trained, layers: list[str], label: str) -> dict[str, float]:
+    """Section 3.3: each filter's image-agnostic map for the class, kept beside the network's weights."""
+    target = run.data.classes.index(label)
+    maps = {layer: activation_maps(run.network, layer, target, run.data.input_size) for layer in layers}
+    with atomic(run.folder / f"activation_maps-{label}.safetensors", "wb") as stream:
+        stream.write(save({layer: activations.contiguous() for layer, activations in maps.items()}))
+    ranges = {layer: activations.amax((1, 2)) - activations.amin((1, 2)) for layer, activations in maps.items()}
+    return {f"uniform.{layer}": float((spread < 0.01).float().mean()) for layer, spread in ranges.items()}
+
+
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    text = "\n\n".join(
-        f"Test image {record['details']['image']} ({record['details']['label']}), the highest-scoring live filters of "
-        f"{record['details']['layer']} in the {record['method']} network (test accuracy "
-        f"{record['values']['accuracy']:.3f}, dead filters of the layer {record['values']['dead']:.2f})."
-        for row in rows
-        for record in row.records
-    )
+    parts = []
+    for record in (record for row in rows for record in row.records):
+        details, values, layers = record["details"], record["values"], record["settings"]["layers"]
+        uniform = ", ".join(f"{values[f'uniform.{layer}']:.2f} in {layer}" for layer in layers)
+        parts += [
+            f"Test image {details['image']} ({details['label']}), the highest-scoring live filters of {details['layer']} "
+            f"in the {record['method']} network (test accuracy {values['accuracy']:.3f}, dead filters of the layer "
+            f"{values['dead']:.2f}).",
+            "Section 3.3's image-agnostic maps (gradient ascent on one filter's map for the class logit) are kept beside "
+            f"the network; the share of them that come out uniform, and so show no place, is {uniform}. Under global "
+            "pooling the last layer's gradient is the same at every location. What is drawn on the image is therefore "
+            "the filter's own map.",
+        ]
     captions = {
         "figure5.png": "Figure 5: image, heat, proportionate rendering, encircled rendering, its literal reading."
     }
-    return Summary("DeConvolve, figure 5: renderings", text, captions=captions)
+    return Summary("DeConvolve, figure 5: renderings", "\n\n".join(parts), captions=captions)
 
 
 if __name__ == "__main__":

@@ -75,11 +75,12 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network in eval mode on the CPU, the data it was trained on, and the record of its training."""
+    """A trained network in eval mode on the CPU, the data it was trained on, its training's record and folder."""
 
     network: nn.Module
     data: TensorDataModule
     record: dict[str, Any]
+    folder: Path
 
 
 def load_data(cfg: DictConfig) -> TensorDataModule:
@@ -122,7 +123,7 @@ def trained(cfg: DictConfig) -> Trained:
         loggers=curve_loggers(cfg.logger.curves, folder, f"{cfg.dataset}-{cfg.network}-{cfg.method}-s{cfg.seed}"),
         progress=cfg.trainer.progress,
     )
-    return Trained(module.network, data, record)
+    return Trained(module.network, data, record, folder)
 
 
 def variant(cfg: DictConfig, cell: Cell, *overrides: str) -> DictConfig:

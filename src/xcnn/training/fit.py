@@ -182,7 +182,13 @@ def _device_name(trainer: pl.Trainer) -> str:
 
 
 def _quiet() -> None:
-    """Lightning's advertisements, and its warnings about what is meant: a folder that holds our lock, short epochs."""
+    """Lightning's advertisements, and its warnings about what is meant: our lock file, short epochs, no `srun`."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for message in ("Checkpoint directory", ".*number of training batches", ".*treespec", "Total length of"):
+    for message in (
+        "Checkpoint directory",
+        ".*number of training batches",
+        ".*treespec",
+        "Total length of",
+        "The `srun`",
+    ):
         warnings.filterwarnings("ignore", message=message)
