@@ -53,12 +53,12 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         uniform = ", ".join(f"{values[f'uniform.{layer}']:.2f} in {layer}" for layer in layers)
         parts += [
             f"Test image {details['image']} ({details['label']}), the highest-scoring live filters of "
-            f"{details['layer']} in the {record['method']} network (test accuracy {values['accuracy']:.3f}, dead filters of the layer "
-            f"{values['dead']:.2f}).",
+            f"{details['layer']} in the {record['method']} network (test accuracy {values['accuracy']:.3f}, dead "
+            f"filters of the layer {values['dead']:.2f}).",
             "Section 3.3's image-agnostic maps (gradient ascent on one filter's map for the class logit) are kept "
-            f"beside the network; the share of them that come out uniform, and so show no place, is {uniform}. Under global "
-            "pooling the last layer's gradient is the same at every location. What is drawn on the image is therefore "
-            "the filter's own map.",
+            "beside the network; the share of them that come out uniform, and so show no place, is "
+            f"{uniform}. Under global pooling the last layer's gradient is the same at every location. What is drawn "
+            "on the image is therefore the filter's own map.",
         ]
     captions = {
         "figure5.png": "Figure 5: image, heat, proportionate rendering, encircled rendering, its literal reading."
