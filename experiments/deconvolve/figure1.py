@@ -7,7 +7,7 @@ Cost:       four trainings of 2 epochs on 10,000 images (a minute each on a CPU 
             the ablation).
 Deviations: 2 epochs on 10,000 images, not 50 on all; all losses start from the same weights, so that filter k is the
             same filter to begin with.
-            The filters shown are those with the largest peak in the plain network's map of the image.
+            The image is one that the plain network gets right; the filters are those with the largest peak in the plain network's map of the image.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ VARIANTS = {"plain": "none", "+ area": "area", "+ dispersion": "literal", "with 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:
     runs = {name: trained(variant(cfg, cell, f"penalty={penalty}")) for name, penalty in VARIANTS.items()}
     data, settings = runs["plain"].data, cfg.figure
-    choice = choose_image([run.network for run in runs.values()], data, settings.label, correct=True)
+    choice = choose_image([runs["plain"].network], data, settings.label, correct=True)
     maps: dict[str, torch.Tensor] = {}
     values: dict[str, float] = {}
     for name, run in runs.items():
