@@ -6,8 +6,8 @@ Reports:    a picture; "as the two new terms are progressively added, the featur
 Cost:       four trainings of 2 epochs on 10,000 images (a minute each on a CPU core, shared with the sweep `terms` of
             the ablation).
 Deviations: 2 epochs on 10,000 images, not 50 on all; all losses start from the same weights, so that filter k is the
-            same filter to begin with. The image is one that the plain network gets right; the filters are those with the
-            largest peak in the plain network's map of it.
+            same filter to begin with. The image is one that the plain network gets right; the filters are those with
+            the largest peak in the plain network's map of it.
 """
 
 from collections.abc import Sequence
