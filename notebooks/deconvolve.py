@@ -21,7 +21,7 @@
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import Image, Markdown, display
+from IPython.display import Markdown, display
 
 from xcnn.report.publish import read_records
 from xcnn.report.tables import aggregate, compare, read_paper
@@ -99,7 +99,8 @@ pd.concat([weights, grid[["accuracy", "dead", "area", "dispersion"]]], axis=1).s
 # %%
 for page in ("table1", "figure1", "figure5", "figure6", "figure7", "figure8", "figure9", "ablation"):
     for picture in sorted(results.glob(f"{page}*.png")):
-        display(Markdown(f"**{picture.stem}**"), Image(filename=str(picture), width=800))
+        # Linked, not embedded: the pictures are committed once, in results/.
+        display(Markdown(f"**{picture.stem}**\n\n![{picture.stem}](../results/deconvolve/{picture.name})"))
 
 # %% [markdown]
 # ## Filters in words
