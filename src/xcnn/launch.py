@@ -28,7 +28,7 @@ from xcnn.fingerprint import fingerprint
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.loggers import curve_loggers
 from xcnn.report.provenance import REPOSITORY, provenance
-from xcnn.report.publish import Summarise, publish
+from xcnn.report.publish import Summarise, brief, publish
 from xcnn.training.classifier import Classifier
 from xcnn.training.fit import fit
 
@@ -195,7 +195,7 @@ def _launch(identity: str, measure: Measure, summarise: Summarise, arguments: li
             except Diverged as error:  # the other cells have run; their results are published
                 failed = error
     page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), to_wandb=not render)
-    print(f"results: {page}")
+    print(brief(page))
     if failed is not None:
         print(f"error: {failed}", file=sys.stderr)
         sys.exit(1)

@@ -15,6 +15,7 @@ from xcnn.errors import UserError
 from xcnn.figures import save_png
 from xcnn.fingerprint import file_hash
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, publish
+from xcnn.report.publish import brief
 
 
 def drawing() -> Figure:
@@ -70,6 +71,17 @@ def test_the_page_the_records_and_the_pictures(cells: Path) -> None:
     records = [json.loads(line) for line in (page.parent / "table.runs.jsonl").read_text().splitlines()]
     assert [record["cell"] for record in records] == ["toy-conv3-loss-s0", "toy-conv3-plain-s0", "toy-conv3-plain-s1"]
     assert records[1]["files"] == {"table-map.png": file_hash(page.parent / "table-map.png")}
+
+
+def test_the_terminal_shows_the_table_and_where_the_pictures_are(cells: Path) -> None:
+    page = publish("paper/table", cells / "runs", cells / "results", summarise, to_wandb=False)
+    lines = brief(page).splitlines()
+    assert lines[0].split() == ["method", "test", "accuracy", "seeds", "setting"]
+    assert lines[1].split() == ["loss", "0.900", "1", "Toy"]
+    assert lines[2].split() == ["plain", "0.860", "±", "0.028", "2", "Toy"]
+    assert lines[-3:] == [
+        f"picture: {page.parent / 'table-map.png'}", f"picture: {page.parent / 'table-overview.png'}", f"results: {page}",
+    ]  # fmt: skip
 
 
 def test_a_new_record_replaces_its_old_one_and_others_stay(cells: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Everything here is a function of the records, so running it again changes nothin
 
 import json
 import math
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,6 +114,16 @@ def publish(
             log_run(identity, home, wandb_tables(records, rows, summary, comparisons), shown, {"command": command})
             write_json(mark, [state, mode()])
     return page
+
+
+def brief(page: Path) -> str:
+    """What a terminal shows of a page: its table of rows in aligned columns, the pictures' paths, its own."""
+    text = page.read_text(encoding="utf-8")
+    _, _, tail = text.partition("## All rows")
+    cells = [line.strip("| ").split(" | ") for line in tail.splitlines() if line.startswith("|") and "---" not in line]
+    table = pd.DataFrame(cells[1:], columns=cells[0]).to_string(index=False) + "\n" if cells else ""
+    pictures = [f"picture: {page.parent / name}" for name in re.findall(r"^!\[.*\]\((.*)\)$", text, re.MULTILINE)]
+    return "\n".join([table, *pictures, f"results: {page}"]).lstrip()
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
