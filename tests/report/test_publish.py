@@ -79,9 +79,8 @@ def test_the_terminal_shows_the_table_and_where_the_pictures_are(cells: Path) ->
     assert lines[0].split() == ["method", "test", "accuracy", "seeds", "setting"]
     assert lines[1].split() == ["loss", "0.900", "1", "Toy"]
     assert lines[2].split() == ["plain", "0.860", "±", "0.028", "2", "Toy"]
-    assert lines[-3:] == [
-        f"picture: {page.parent / 'table-map.png'}", f"picture: {page.parent / 'table-overview.png'}", f"results: {page}",
-    ]  # fmt: skip
+    pictures = [f"picture: {page.parent / name}" for name in ("table-map.png", "table-overview.png")]
+    assert lines[-3:] == [*pictures, f"results: {page}"]
 
 
 def test_a_new_record_replaces_its_old_one_and_others_stay(cells: Path, tmp_path: Path) -> None:
