@@ -52,7 +52,11 @@ class Maps:
         rows, taken_rows = _windows(self.rows, kernel[0], stride[0], dilation[0], padding[2:])
         columns, taken_columns = _windows(self.columns, kernel[1], stride[1], dilation[1], padding[:2])
         values = F.pad(self.values, (0, 1, 0, 1)) if any(padding) else self.values  # a zero row and column for index -1
-        return Maps(values[:, :, taken_rows][..., taken_columns], rows, columns)
+        height, width = values.shape[2:]
+        at_rows = torch.tensor([place % height for place in taken_rows], device=values.device)
+        at_columns = torch.tensor([place % width for place in taken_columns], device=values.device)
+        values = values.permute(0, 2, 3, 1)  # channels last: whole rows of channels are copied at a time
+        return Maps(values.index_select(1, at_rows).index_select(2, at_columns).permute(0, 3, 1, 2), rows, columns)
 
     def mean(self) -> "Maps":
         """Global average pooling, (N, K, 1, 1)."""
