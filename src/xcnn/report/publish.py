@@ -20,6 +20,7 @@ from xcnn.figures import save_png
 from xcnn.files import atomic, read_json, write_json
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.report import cells
+from xcnn.report.provenance import REPOSITORY
 from xcnn.report.tables import Comparison, PaperNumber, Record, Row, aggregate, compare, markdown, read_paper
 from xcnn.report.wandb_run import log_run, mode
 
@@ -93,7 +94,8 @@ def publish(
     _put(folder / f"{name}.runs.jsonl", lines.encode())
 
     rows = aggregate(records, order)
-    paper_numbers = read_paper(folder / f"{name}.paper.csv")
+    entered = folder / f"{name}.paper.csv"  # by hand, hence in the repository, wherever these results go
+    paper_numbers = read_paper(entered if entered.is_file() else REPOSITORY / "results" / paper / entered.name)
     summary = summarise(rows, paper_numbers)
     for file, figure in summary.drawings.items():
         with tempfile.TemporaryDirectory() as scratch:
