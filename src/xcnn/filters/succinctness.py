@@ -16,6 +16,17 @@ from torch import Tensor
 __all__ = ["combined_maps", "succinctness", "succinctness_alternatives", "succinctness_per_image"]
 
 
+def _combine(activations: Tensor, threshold: float, count_share: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Maps (N, K, h w), masks m alike, counts C (N, h w) and positions P (N, h w) bool; in float32 at least."""
+    maps = activations.flatten(2)
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    peak = maps.amax(2, keepdim=True)
+    mask = (maps > threshold * peak) & (peak > 0)
+    count = mask.sum(1).to(maps.dtype)
+    most = count.amax(1, keepdim=True)
+    return maps, mask, count, (count >= count_share * most) & (most > 0)
+
+
 def combined_maps(
     activations: Tensor, threshold: float = 0.1, count_share: float = 0.5
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,11 +37,7 @@ def combined_maps(
     Returns:
         counts C (N, h, w), positions P (N, h, w) bool, and the succinctness (N,).
     """
-    maps = activations.flatten(2)
-    peak = maps.amax(2, keepdim=True)
-    count = ((maps > threshold * peak) & (peak > 0)).sum(1)
-    most = count.amax(1, keepdim=True)
-    inside = (count >= count_share * most) & (most > 0)
+    _, _, count, inside = _combine(activations, threshold, count_share)
     ratio = succinctness_per_image(activations, threshold, count_share)["succinctness"]
     return count.unflatten(1, activations.shape[2:]), inside.unflatten(1, activations.shape[2:]), ratio
 
@@ -52,17 +59,11 @@ def succinctness_per_image(activations: Tensor, threshold: float = 0.1, count_sh
         `black_pixels`: mean over filters of the share of a map outside its mask (1 for a dead map), in [0, 1).
         `covered_once`: share of the covered positions that exactly one filter covers, in [0, 1].
     """
-    maps = activations.flatten(2)
-    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    peak = maps.amax(2, keepdim=True)
-    mask = (maps > threshold * peak) & (peak > 0)
-    count = mask.sum(1).to(maps.dtype)
+    maps, mask, count, inside = _combine(activations, threshold, count_share)
     weight = (maps * mask).sum(1)
-    most = count.amax(1, keepdim=True)
-    inside = (count >= count_share * most) & (most > 0)
     covered = (count > 0).sum(1)
     count_in, count_all = (count * inside).sum(1), count.sum(1)
-    nothing = most[:, 0] == 0
+    nothing = count_all == 0
     ratios = {
         "succinctness": (weight * inside).sum(1) / weight.sum(1),
         "count_inside": count_in / count_all,
