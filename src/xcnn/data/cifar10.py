@@ -5,15 +5,13 @@ Looked for below the data root as torchvision's `cifar-10-batches-py/`, then as 
 differ slightly from those of the lossless set).
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torchvision import datasets
 
+from xcnn.data.decode import decode
 from xcnn.data.tensors import Labelled, TensorDataModule
 from xcnn.errors import UserError
 
@@ -82,23 +80,4 @@ def image_folder(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) 
         raise UserError(f"{folder} has no images (.png, .jpg) of {', '.join(empty)}. Fetch the data set again.")
     labels = torch.tensor([label for label, members in enumerate(files) for _ in members])
     paths = [path for members in files for path in members]
-    return Labelled(torch.from_numpy(_decode(paths, size)), labels)
-
-
-def _decode(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
-    images = np.empty((len(paths), 3, *size), dtype=np.uint8)
-
-    def read(index: int) -> None:
-        path = paths[index]
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise UserError(f"cannot read the image {path} ({error}). Restore this file, then run again.") from error
-        if pixels.shape[:2] != size:
-            raise UserError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]}, expected {size[1]} x {size[0]} pixels.")
-        images[index] = pixels.transpose(2, 0, 1)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(read, range(len(paths))))
-    return images
+    return Labelled(torch.from_numpy(decode(paths, size)), labels)

@@ -1,0 +1,52 @@
+"""Image files as bytes in memory, many at once: decoders release the interpreter's lock, so threads are enough."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from xcnn.errors import UserError
+
+
+def read_rgb(path: Path, content: bytes | None = None) -> Image.Image:
+    """The decoded image in three channels; grey, palette and CMYK files are converted, Exif rotation is not applied.
+
+    Args:
+        path: of the file; with `content` (the file's bytes, read before) it only serves the message.
+
+    Raises:
+        UserError: the file is not there, is no image or is cut short.
+    """
+    try:
+        with Image.open(path if content is None else io.BytesIO(content)) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"cannot read the image {path} ({error}). Restore this file, then run again.") from error
+
+
+def decode(paths: Sequence[Path], size: tuple[int, int], resized: tuple[int, int] | None = None) -> np.ndarray:
+    """Equally sized image files as one array (N, 3, height, width) of uint8.
+
+    Args:
+        size: (height, width) that every file must have.
+        resized: (height, width) of the result, reached by area averaging; None keeps `size`.
+
+    Raises:
+        UserError: an image cannot be read or has another size (named).
+    """
+    images = np.empty((len(paths), 3, *(resized or size)), dtype=np.uint8)
+
+    def read(index: int) -> None:
+        image = read_rgb(paths[index])
+        if (image.height, image.width) != size:
+            raise UserError(f"{paths[index]} is {image.width} x {image.height}, expected {size[1]} x {size[0]} pixels.")
+        if resized:
+            image = image.resize((resized[1], resized[0]), Image.Resampling.BOX)
+        images[index] = np.asarray(image).transpose(2, 0, 1)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(read, range(len(paths))))
+    return images
