@@ -84,6 +84,27 @@ data-mnist: $(environment) ## download MNIST (12 MB)
 data-cifar10: $(environment) ## download CIFAR-10 (170 MB)
 	$(PYTHON) -m xcnn.data.download cifar10
 
+.PHONY: weights-resnet18 weights-resnet34 weights-resnet50 weights-vgg16 weights-vgg16-bn weights-densenet121 weights-vgg16-animals
+weights-resnet18: $(environment) ## download torchvision's ImageNet weights of ResNet-18 (45 MB)
+	$(PYTHON) -m xcnn.models.download resnet18
+
+weights-resnet34: $(environment) ## likewise ResNet-34 (83 MB)
+	$(PYTHON) -m xcnn.models.download resnet34
+
+weights-resnet50: $(environment) ## likewise ResNet-50 (98 MB)
+	$(PYTHON) -m xcnn.models.download resnet50
+
+weights-vgg16: $(environment) ## likewise VGG-16 (528 MB)
+	$(PYTHON) -m xcnn.models.download vgg16
+
+weights-vgg16-bn: $(environment) ## likewise VGG-16 with BatchNorm (528 MB)
+	$(PYTHON) -m xcnn.models.download vgg16_bn
+
+weights-densenet121: $(environment) ## likewise DenseNet-121 (31 MB)
+	$(PYTHON) -m xcnn.models.download densenet121
+
+weights-vgg16-animals: pixel-ablation-cam-vgg16-animals ## train VGG-16 on the animals of Tiny ImageNet
+
 ##@ Experiments. A training takes 25-40 minutes on 2 CPU cores (bfloat16) and is done once for all that need it
 
 .PHONY: demo-shapes
@@ -118,6 +139,10 @@ deconvolve-figure8: $(environment) ## figure 8: filters for and against, an airp
 
 deconvolve-figure9: $(environment) ## figure 9: how many filters are active where, before and after; 3 trainings
 	$(call run,deconvolve/figure9)
+
+.PHONY: pixel-ablation-cam-vgg16-animals
+pixel-ablation-cam-vgg16-animals: $(environment) ## the VGG-16 that stands in for ImageNet's; 1 training of about an hour
+	$(call run,pixel_ablation_cam/vgg16_animals)
 
 ##@ Results
 

@@ -24,7 +24,7 @@ from torch import nn
 from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import Diverged, UserError
 from xcnn.files import writable
-from xcnn.fingerprint import fingerprint
+from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.loggers import curve_loggers
 from xcnn.report.provenance import REPOSITORY, provenance
@@ -65,11 +65,18 @@ def experiments() -> list[str]:
 
 
 def settings(cfg: DictConfig) -> dict[str, Any]:
-    """What a cell's result depends on, as plain values: all but places, devices, loggers."""
+    """What a cell's result depends on, as plain values: all but places, devices, loggers.
+
+    A file of weights stands in it by its name and the hash of its content (None while it is missing), not its folder.
+    """
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     plain = {key: value for key, value in plain.items() if key not in PLACE}
     plain["data"] = {key: value for key, value in plain["data"].items() if key != "root"}
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in PLACE_OF_TRAINER}
+    if plain["model"].get("weights"):
+        weights = Path(plain["model"]["weights"])
+        content = file_hash(weights) if weights.is_file() else None
+        plain["model"] = {**plain["model"], "weights": {"file": weights.name, "hash": content}}
     return plain
 
 
@@ -98,6 +105,9 @@ def trained(cfg: DictConfig) -> Trained:
     training = {key: everything[key] for key in ("model", "penalty", "layers", "training", "trainer", "seed")}
     training["data"] = {key: value for key, value in everything["data"].items() if key != "test_size"}
     training["manifest"] = data.manifest
+    preprocessing = instantiate(cfg.get("preprocessing"))
+    if preprocessing is not None:  # its resizing and cropping are for evaluation
+        training["preprocessing"] = {"mean": preprocessing.mean, "std": preprocessing.std}
     torch.manual_seed(cfg.seed)
     module = Classifier(
         instantiate(cfg.model),
@@ -106,6 +116,10 @@ def trained(cfg: DictConfig) -> Trained:
         penalty=instantiate(cfg.penalty),
         layers=list(cfg.layers),
         channels_last=cfg.trainer.channels_last,
+        normalise=None if preprocessing is None else preprocessing.normalise,
+        augment=instantiate(cfg.training.get("augment")),
+        sizes={int(epoch): side for epoch, side in (cfg.training.get("sizes") or {}).items()},
+        schedule=instantiate(cfg.training.get("schedule")),
     )
     folder = Path(cfg.paths.runs) / "trainings" / fingerprint(training)
     record = fit(
@@ -133,6 +147,7 @@ def variant(cfg: DictConfig, cell: Cell, *overrides: str) -> DictConfig:
 
 
 Measure = Callable[[DictConfig, Cell], Measured]
+Afterwards = Callable[[DictConfig], None]
 
 
 class _Stop(BaseException):
@@ -150,7 +165,7 @@ def cell_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Cell:
     return Cell(cfg.identity, cfg.cell, folder, settings(cfg), labels, overrides)
 
 
-def launch(file: str, measure: Measure, summarise: Summarise) -> None:
+def launch(file: str, measure: Measure, summarise: Summarise, afterwards: Afterwards | None = None) -> None:
     """Run an experiment from the command line: `<paper>/<name>.py [render] [sweep=NAME] [overrides]`.
 
     Runs the sweeps that the configuration names under `sweeps` (all, or the one asked for), each cell once, and renders
@@ -161,12 +176,14 @@ def launch(file: str, measure: Measure, summarise: Summarise) -> None:
         file: the experiment's `__file__`: its folder and stem are the identity.
         measure: one cell, from its configuration.
         summarise: all rows, to the text and the figures of the page.
+        afterwards: called with the configuration of each cell that is finished, also if it was before: makes sure of
+            what stands elsewhere than in the cell's folder.
     """
     path = Path(file).resolve()
     identity = f"{path.parent.name}/{path.stem}"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors to us instead of printing them its own way
     try:
-        _launch(identity, measure, summarise, sys.argv[1:])
+        _launch(identity, measure, summarise, sys.argv[1:], afterwards)
     except (UserError, _Stop, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("XCNN_TRACEBACK"):
             raise
@@ -174,7 +191,9 @@ def launch(file: str, measure: Measure, summarise: Summarise) -> None:
         sys.exit(2)
 
 
-def _launch(identity: str, measure: Measure, summarise: Summarise, arguments: list[str]) -> None:
+def _launch(
+    identity: str, measure: Measure, summarise: Summarise, arguments: list[str], afterwards: Afterwards | None = None
+) -> None:
     render = "render" in arguments
     wanted = [argument.removeprefix("sweep=") for argument in arguments if argument.startswith("sweep=")]
     overrides = [argument for argument in arguments if argument != "render" and not argument.startswith("sweep=")]
@@ -191,7 +210,7 @@ def _launch(identity: str, measure: Measure, summarise: Summarise, arguments: li
         for name in wanted or sweeps:
             swept = [f"{key}={value}" for key, value in sweeps[name].items() if key not in given]
             try:
-                _sweep(identity, measure, [*swept, *overrides])
+                _sweep(identity, measure, [*swept, *overrides], afterwards)
             except Diverged as error:  # the other cells have run; their results are published
                 failed = error
     page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), to_wandb=not render)
@@ -201,7 +220,7 @@ def _launch(identity: str, measure: Measure, summarise: Summarise, arguments: li
         sys.exit(1)
 
 
-def _sweep(identity: str, measure: Measure, overrides: list[str]) -> None:
+def _sweep(identity: str, measure: Measure, overrides: list[str], afterwards: Afterwards | None = None) -> None:
     """One Hydra sweep: every combination is a cell; the launcher decides where it runs."""
 
     def job(cfg: DictConfig) -> None:
@@ -212,9 +231,11 @@ def _sweep(identity: str, measure: Measure, overrides: list[str]) -> None:
             name = cell.name
             if cell.finished():
                 print(f"{cell.name}: finished, in {cell.folder}")
-                return
-            record = cell.run(lambda cell: measure(cfg, cell))
-            print(f"{cell.name}: measured in {record['wall_s']:.0f} s, in {cell.folder}")
+            else:
+                record = cell.run(lambda cell: measure(cfg, cell))
+                print(f"{cell.name}: measured in {record['wall_s']:.0f} s, in {cell.folder}")
+            if afterwards is not None:
+                afterwards(cfg)
         except Diverged as error:
             print(f"{name}: {error}", file=sys.stderr)
             raise

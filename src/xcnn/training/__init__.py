@@ -1,7 +1,9 @@
 """LightningModules, and the losses they minimise."""
 
+from xcnn.models.weights import load_weights
+from xcnn.training.augment import FlipCrop
 from xcnn.training.classifier import Classifier
 from xcnn.training.concise import ConcisePenalty, area, concise_terms, dispersion
-from xcnn.training.fit import fit, load_weights
+from xcnn.training.fit import fit
 
-__all__ = ["Classifier", "ConcisePenalty", "area", "concise_terms", "dispersion", "fit", "load_weights"]
+__all__ = ["Classifier", "ConcisePenalty", "FlipCrop", "area", "concise_terms", "dispersion", "fit", "load_weights"]

@@ -1,13 +1,15 @@
 """A classifier in training: a network, a data term, an optional penalty on its feature maps."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from xcnn.errors import Diverged, UserError
 from xcnn.models.capture import capture
@@ -40,9 +42,16 @@ class Classifier(LightningModule):
         penalty: on the maps of `layers`; None trains on the data term alone.
         layers: names of the post-ReLU layers whose maps the penalty sees.
         channels_last: keep images and weights in that memory format; changes speed, not the result beyond rounding.
+        normalise: images in [0, 1] to the network's input, in training and in evaluation; None leaves them.
+        augment: images (N, C, H, W) to changed ones, in training only; None leaves them.
+        sizes: side in pixels of the training images from each epoch on (`{0: 32, 12: 64}`), resized after `augment`;
+            empty leaves them. Evaluation sees images as they are.
+        schedule: called as `schedule(optimizer, total_steps=n)`, its learning rate is set anew after every step, e.g.
+            `functools.partial(OneCycleLR, max_lr=0.1)`; None keeps the optimiser's.
 
     Raises:
-        UserError: an unknown data term, or a layer that the network lacks (at the first step).
+        UserError: an unknown data term, a size that is not positive or none for epoch 0, or a layer that the network
+            lacks (at the first step).
         Diverged: the loss stopped being finite; raised before the weights are touched, so that they stay good.
     """
 
@@ -54,22 +63,41 @@ class Classifier(LightningModule):
         penalty: ConcisePenalty | None = None,
         layers: Sequence[str] = (),
         channels_last: bool = False,
+        normalise: Callable[[Tensor], Tensor] | None = None,
+        augment: Callable[[Tensor], Tensor] | None = None,
+        sizes: Mapping[int, int] | None = None,
+        schedule: Callable[..., LRScheduler] | None = None,
     ):
         super().__init__()
         if data_term not in DATA_TERMS:
             raise UserError(f"unknown data term {data_term!r}; there are: {', '.join(DATA_TERMS)}.")
         if penalty is not None and not layers:
             raise UserError("a penalty needs the names of the layers that it penalises: give layers=[...].")
+        self.sizes = dict(sorted((sizes or {}).items()))
+        if self.sizes and (0 not in self.sizes or min(self.sizes.values()) < 1 or min(self.sizes) < 0):
+            raise UserError(f"sizes needs a positive side from epoch 0 on, not {self.sizes}.")
         self.network, self.penalty, self.layers = network, penalty, tuple(layers)
         self.data_term, self.optimizer = DATA_TERMS[data_term], optimizer
+        self.normalise, self.augment, self.schedule = normalise, augment, schedule
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network.to(memory_format=self.memory_format)
+        self.network.to(memory_format=self.memory_format).train()  # Lightning trains in the mode that it finds
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.normalise is not None:
+            images = self.normalise(images)
         return self.network(images.contiguous(memory_format=self.memory_format))
 
+    def training_images(self, images: Tensor) -> Tensor:
+        """The batch as this epoch shows it to the network: augmented, then resized (bilinear, antialiased)."""
+        if self.augment is not None:
+            images = self.augment(images)
+        begun = [size for epoch, size in self.sizes.items() if epoch <= self.current_epoch]
+        if begun and images.shape[2:] != (begun[-1], begun[-1]):
+            images = F.interpolate(images, (begun[-1], begun[-1]), mode="bilinear", antialias=True)
+        return images
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        images, labels = batch
+        images, labels = self.training_images(batch[0]), batch[1]
         with capture(self.network, self.layers if self.penalty is not None else ()) as maps:
             data_term = self.data_term(self(images).float(), labels)
         loss = data_term
@@ -98,5 +126,9 @@ class Classifier(LightningModule):
         }
         self.log_dict(values, batch_size=len(labels), prog_bar=True, sync_dist=True)
 
-    def configure_optimizers(self) -> Optimizer:
-        return self.optimizer(self.network.parameters())
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.optimizer(self.network.parameters())
+        if self.schedule is None:
+            return optimizer
+        schedule = self.schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

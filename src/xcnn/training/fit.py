@@ -19,13 +19,12 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
 from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import UserError
-from xcnn.files import atomic, locked, read_json, write_json
+from xcnn.files import locked, read_json, write_json
 from xcnn.fingerprint import file_hash, fingerprint
+from xcnn.models.weights import load_weights, save_weights
 from xcnn.training.classifier import Classifier
 
 
@@ -128,9 +127,7 @@ def fit(
                 _check_checkpoint(last)
             trainer.fit(module, data, ckpt_path=last if resumed else None, weights_only=True)
             data.trainer = None  # what follows the training has all of the data to itself, whatever the processes were
-            state = {name: tensor.cpu().contiguous() for name, tensor in module.network.state_dict().items()}
-            with atomic(weights, "wb") as stream:
-                stream.write(save(state))
+            save_weights(module.network, weights)
             write_json(
                 record,
                 {
@@ -158,22 +155,6 @@ def _check_checkpoint(path: Path) -> None:
         torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"{path} is damaged. Delete it and run again: the training starts anew.") from error
-
-
-def load_weights(network: torch.nn.Module, path: str | Path) -> None:
-    """Put the tensors of a `.safetensors` file into the network: all of them, no others.
-
-    Raises:
-        UserError: the file is missing or damaged, or its tensors are not this network's.
-    """
-    try:
-        network.load_state_dict(load_file(path))
-    except FileNotFoundError as error:
-        raise UserError(f"no weights at {path}. Train the network again, or name another file.") from error
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}). Delete it and run the same command again.") from error
-    except RuntimeError as error:
-        raise UserError(f"{path} holds the weights of another network: {error}") from error
 
 
 def _device_name(trainer: pl.Trainer) -> str:
