@@ -29,13 +29,20 @@ from xcnn.training.classifier import Classifier
 
 
 class SeedEachEpoch(Callback):
-    """Reseeds torch by (seed, epoch), so that a resumed training draws what an uninterrupted one would have drawn."""
+    """Reseeds torch by (seed, epoch), so that a resumed training draws what an uninterrupted one would have drawn.
+
+    At the first batch, not at the start of the epoch: a loader's iterator draws once when it is made, which is after
+    the start of an epoch, but before it where a training begins or resumes.
+    """
 
     def __init__(self, seed: int):
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        torch.manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == 0:
+            torch.manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
 
 
 class EpochBar(TQDMProgressBar):
