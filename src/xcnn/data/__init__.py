@@ -1,7 +1,9 @@
 """Data sets as LightningDataModules; one file each."""
 
 from xcnn.data.cifar10 import CIFAR10, image_folder
+from xcnn.data.imagenet import ImageNetVal
 from xcnn.data.mnist import MNIST
+from xcnn.data.pictures import PictureBatch, PictureFiles, Pictures, PictureTensors
 from xcnn.data.shapes import PARTS, Shapes
 from xcnn.data.tensors import EpochOrder, Labelled, TensorDataModule, scale
 from xcnn.data.tiny_imagenet import TinyImageNet
@@ -11,7 +13,12 @@ __all__ = [
     "MNIST",
     "PARTS",
     "EpochOrder",
+    "ImageNetVal",
     "Labelled",
+    "PictureBatch",
+    "PictureFiles",
+    "PictureTensors",
+    "Pictures",
     "Shapes",
     "TensorDataModule",
     "TinyImageNet",

@@ -1,8 +1,8 @@
 """Image files as bytes in memory, many at once: decoders release the interpreter's lock, so threads are enough."""
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +11,28 @@ from PIL import Image
 from xcnn.errors import UserError
 
 
-def read_rgb(path: Path, content: bytes | None = None) -> Image.Image:
-    """The decoded image in three channels; grey, palette and CMYK files are converted, Exif rotation is not applied.
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The image file, its header read and its pixels not yet.
 
-    Args:
-        path: of the file; with `content` (the file's bytes, read before) it only serves the message.
+    Raises:
+        UserError: while opened or decoded, the file is not there, is no image or is cut short.
+    """
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"cannot read the image {path} ({error}). Restore this file, then run again.") from error
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """The decoded image in three channels; grey, palette and CMYK files are converted, Exif rotation is not applied.
 
     Raises:
         UserError: the file is not there, is no image or is cut short.
     """
-    try:
-        with Image.open(path if content is None else io.BytesIO(content)) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot read the image {path} ({error}). Restore this file, then run again.") from error
+    with opened(path) as image:
+        return image.convert("RGB")
 
 
 def decode(paths: Sequence[Path], size: tuple[int, int], resized: tuple[int, int] | None = None) -> np.ndarray:

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from xcnn.data.decode import decode
+from xcnn.data.pictures import Pictures, PictureTensors
 from xcnn.data.synsets import class_names
-from xcnn.data.tensors import Labelled, TensorDataModule
+from xcnn.data.tensors import Labelled, TensorDataModule, drawn
 from xcnn.errors import UserError
 
 SIDE = 64
@@ -33,7 +34,8 @@ REMEDY = (
 class TinyImageNet(TensorDataModule):
     """Tiny ImageNet or some of its classes; see `TensorDataModule` for the other arguments.
 
-    After `setup()`, `wnids` are the classes' WordNet ids, sorted: class i is `wnids[i]`, and `classes[i]` its name.
+    After `setup()`, `pictures` are the test images with their boxes, and `wnids` are the classes' WordNet
+    ids, sorted: class i is `wnids[i]`, and `classes[i]` its name.
 
     Args:
         wnids: the classes to keep, in any order; None keeps those that `wnids.txt` lists.
@@ -68,12 +70,17 @@ class TinyImageNet(TensorDataModule):
         return tree.train, tree.val, tree.classes
 
     def setup(self, stage: str = "") -> None:
-        """Load once; the manifest covers the boxes too."""
+        """Load once; `pictures` are the images of `test`, and the manifest covers their boxes too."""
         if self._loaded:
             return
         super().setup(stage)
-        boxes = _read(self.root.resolve(), self.wnids, self.image_size).boxes
-        self.manifest = hashlib.sha256(self.manifest.encode() + boxes.numpy().tobytes()).hexdigest()[:16]
+        tree = _read(self.root.resolve(), self.wnids, self.image_size)
+        self.manifest = hashlib.sha256(self.manifest.encode() + tree.boxes.numpy().tobytes()).hexdigest()[:16]
+        places = Labelled(torch.arange(len(tree.ids)), tree.val.labels)
+        kept = drawn(places, self.test_size, self.seed, "test_size").images.tolist()
+        self.pictures: Pictures = PictureTensors(
+            self.test.images, self.test.labels, [tree.boxes[k : k + 1] for k in kept], [tree.ids[k] for k in kept]
+        )
 
 
 class _Tree(NamedTuple):
@@ -81,7 +88,7 @@ class _Tree(NamedTuple):
     classes: tuple[str, ...]
     train: Labelled
     val: Labelled
-    ids: tuple[str, ...]  # of the validation images: their file names
+    ids: tuple[str, ...]  # of the validation images: their file names without ending
     boxes: Tensor  # (N, 4) float32 of the validation images: x0, y0, x1, y1 in pixels, x1 and y1 exclusive
 
 
@@ -116,7 +123,7 @@ def _read(root: Path, wnids: tuple[str, ...] | None, image_size: int | None) -> 
             torch.from_numpy(decode([folder / "val" / "images" / name for name, _, _ in val], size, resized)),
             torch.tensor([label for _, label, _ in val]),
         ),
-        tuple(name for name, _, _ in val),
+        tuple(Path(name).stem for name, _, _ in val),
         torch.tensor([box for _, _, box in val]) * ((image_size or SIDE) / SIDE),
     )
 
