@@ -17,7 +17,7 @@ import functools
 import operator
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -109,20 +109,27 @@ class Split:
                 f"the head after layer {self.layer!r} is not affine: {next(breaks)!r} is not. "
                 "Use prefix and rest, or cut at a later layer."
             )
-        with torch.inference_mode(False), torch.enable_grad():
+        zeros = _like_weights(self.root).new_zeros(1, *features_shape)
+        with torch.inference_mode(False), torch.no_grad():
+            bias = fx.Interpreter(self.root, graph=self.head_graph).run(zeros)
+        if bias.ndim != 2:
+            raise UserError(f"the network's output has shape {tuple(bias.shape)}; (N, classes) is needed.")
+        return torch.cat(list(self.affine_rows(features_shape, chunk))), bias[0]
+
+    def affine_rows(self, features_shape: Sequence[int], chunk: int = 64) -> Iterator[Tensor]:
+        """The weight of `affine_weight`, `chunk` classes at a time: all of it may be larger than the network."""
+        head = fx.Interpreter(self.root, graph=self.head_graph)  # generating code would cost more
+        with torch.inference_mode(False):
             zeros = _like_weights(self.root).new_zeros(1, *features_shape)
-            head = fx.Interpreter(self.root, graph=self.head_graph)  # runs twice: generating code would cost more
-            bias = head.run(zeros).detach()
-            if bias.ndim != 2:
-                raise UserError(f"the network's output has shape {tuple(bias.shape)}; (N, classes) is needed.")
-            rows = []
-            for classes in torch.arange(bias.shape[1], device=bias.device).split(chunk):
-                features = zeros.repeat(len(classes), *[1] * len(features_shape)).requires_grad_()
-                logits = head.run(features).gather(1, classes[:, None])
+            with torch.no_grad():
+                classes = torch.arange(head.run(zeros).shape[1], device=zeros.device)
+            for part in classes.split(chunk):
+                features = zeros.repeat(len(part), *[1] * len(features_shape)).requires_grad_()
+                with torch.enable_grad():
+                    logits = head.run(features).gather(1, part[:, None])
                 # A head may ignore the features altogether; its weight is then zero.
-                (row,) = torch.autograd.grad(logits.sum(), features, allow_unused=True, materialize_grads=True)
-                rows.append(row)
-        return torch.cat(rows), bias[0]
+                (rows,) = torch.autograd.grad(logits.sum(), features, allow_unused=True, materialize_grads=True)
+                yield rows
 
     @functools.cached_property
     def trunk_graph(self) -> fx.Graph:

@@ -1,0 +1,58 @@
+"""Pixel Ablation-CAM (Samanta et al. 2025)."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from xcnn.attribution.ablation_cam import magnitude
+from xcnn.attribution.method import Method, Targets, normalise
+from xcnn.attribution.probe import Probe, wide
+from xcnn.errors import UserError
+
+Variant = Literal["paper", "author", "drop"]
+
+
+class PixelAblationCAM(Method):
+    """How much of the score is lost with the K-vector at a location: w_ij = (Y - Y_ij) / Y (eq. 4).
+
+    Eq. 5 as printed sums the locations away, so the map is resolved in three ways.
+
+    Args:
+        variant: "paper": ReLU(w_ij sum_k A_kij), eq. 5 with the sum over the channels; "author": the authors' public
+            code, sum_k of w A with w brought to [0, 1], brought to [0, 1] again, no ReLU; "drop": w_ij itself.
+        model, layer, chunk: as for `Method`.
+    """
+
+    def __init__(self, model: nn.Module, layer: str, variant: Variant = "paper", chunk: int | None = None):
+        super().__init__(model, layer, chunk)
+        if variant not in get_args(Variant):
+            raise UserError(f"variant is {variant!r}; choose one of {', '.join(get_args(Variant))}.")
+        self.variant = variant
+
+    def attribute(self, probe: Probe) -> Tensor:
+        return self._maps(self._weights(probe), wide(probe.features).sum(1))
+
+    def weights(self, images: Tensor, targets: Targets = None) -> Tensor:
+        """w_ij, (N, h, w)."""
+        with torch.inference_mode(False), torch.no_grad():
+            return self._weights(self.probe(images, targets))
+
+    def every_class(self, images: Tensor) -> Tensor:
+        """Maps for every class at once, (N, classes, h, w)."""
+        with torch.inference_mode(False), torch.no_grad():
+            probe = self.probe(images)
+            weights = probe.location_drops(every_class=True) / magnitude(wide(probe.logits)[:, :, None, None])
+            total = wide(probe.features).sum(1, keepdim=True).expand_as(weights)
+            return self._maps(weights.flatten(0, 1), total.flatten(0, 1)).unflatten(0, weights.shape[:2])
+
+    @staticmethod
+    def _weights(probe: Probe) -> Tensor:
+        return probe.location_drops() / magnitude(probe.score[:, None, None])
+
+    def _maps(self, weights: Tensor, total: Tensor) -> Tensor:
+        if self.variant == "paper":
+            return (weights * total).relu()
+        if self.variant == "author":
+            return normalise(normalise(weights) * total)
+        return weights
