@@ -5,12 +5,14 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import TINY, tree
 from xcnn.errors import UserError
-from xcnn.launch import PLACE, cell_of, compose, experiments, launch, settings
+from xcnn.launch import CONF, PLACE, build, cell_of, compose, experiments, launch, settings
 from xcnn.report.provenance import REPOSITORY
 
 
@@ -59,6 +61,44 @@ def test_places_devices_and_loggers_are_no_part_of_the_settings() -> None:
     assert settings(moved) == base
     for change in ("trainer.precision=32-true", "training.optimizer.lr=0.1", "seed=1", "data.train_size=10"):
         assert settings(compose("deconvolve/ablation", [change])) != base
+
+
+def test_settings_of_committed_results_are_still_theirs() -> None:
+    """A changed fingerprint would refuse every finished cell."""
+    for path in sorted((REPOSITORY / "results").glob("*/*.runs.jsonl")):
+        record = json.loads(path.read_text().splitlines()[0])
+        if record["settings"]["model"].get("weights"):
+            continue  # their hash needs the file
+        own = [override for override in record["overrides"] if not override.startswith(("experiment=", "identity="))]
+        assert settings(compose(record["experiment"], own)) == record["settings"], path
+
+
+def test_weights_are_told_apart_by_name_and_content_not_by_place(places: Path) -> None:
+    def found(folder: str) -> dict[str, Any]:
+        return settings(compose("demo/shapes", ["model=resnet18", f"paths.data={places / folder}"]))
+
+    for folder, content in (("here", b"1"), ("there", b"1"), ("other", b"2")):
+        (places / folder / "weights").mkdir(parents=True)
+        (places / folder / "weights" / "resnet18.safetensors").write_bytes(content)
+    assert found("here") == found("there") != found("other")
+    assert found("here")["model"]["weights"]["file"] == "resnet18.safetensors"
+    assert found("absent")["model"]["weights"]["hash"] is None
+    assert str(places) not in json.dumps(found("here"))
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "model").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_model_composes_and_says_which_command_gets_its_weights(path: Path, places: Path) -> None:
+    cfg = compose("demo/shapes", [f"model={path.stem}"])
+    assert cfg.network == path.stem
+    if cfg.model.get("weights"):
+        command = f"make weights-{path.stem.replace('_', '-')}"
+        assert f"{command.removeprefix('make ')}:" in (REPOSITORY / "Makefile").read_text()
+        with pytest.raises(UserError, match=rf"no weights at .*Run `{command}`"), torch.device("meta"):
+            build(cfg.model)
+        with torch.device("meta"):
+            network = build(cfg.model, weights=None)
+        assert {cfg.cam_layer, *cfg.layers} <= dict(network.named_modules()).keys()
+        assert build(cfg.preprocessing).crop == cfg.preprocessing.crop
 
 
 def test_an_unknown_experiment_and_an_unknown_choice_list_those_there_are() -> None:

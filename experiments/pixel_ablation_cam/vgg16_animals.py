@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from xcnn.data.tensors import Labelled, TensorDataModule, drawn
 from xcnn.fingerprint import file_hash
-from xcnn.launch import launch, trained
+from xcnn.launch import build, launch, trained
 from xcnn.models import Preprocessing, backbone, save_weights
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
@@ -33,7 +32,7 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     run, path = trained(cfg), weights_file(cfg)
     save_weights(run.network, path, torch.float16)
     kept = backbone(cfg.model.name, cfg.n_classes, path)
-    preprocessing: Preprocessing = instantiate(cfg.preprocessing)
+    preprocessing: Preprocessing = build(cfg.preprocessing)
     sample = drawn(run.data.train, min(cfg.train_sample, len(run.data.train)), cfg.seed, "train_sample")
     values = {
         **top(kept, run.data, run.data.test, preprocessing),

@@ -15,7 +15,7 @@ import hydra
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -80,6 +80,20 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     return plain
 
 
+def build(node: DictConfig | None, **arguments: Any) -> Any:
+    """The object that a part of the configuration describes; None for None.
+
+    Raises:
+        UserError: as the object's own class or function raised it, without Hydra's words around it.
+    """
+    try:
+        return instantiate(node, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
 @dataclass(frozen=True)
 class Trained:
     """A trained network in eval mode on the CPU, the data it was trained on, its training's record and folder."""
@@ -92,7 +106,7 @@ class Trained:
 
 def load_data(cfg: DictConfig) -> TensorDataModule:
     """The configured data set, loaded."""
-    data: TensorDataModule = instantiate(cfg.data)
+    data: TensorDataModule = build(cfg.data)
     data.setup()
     return data
 
@@ -105,21 +119,21 @@ def trained(cfg: DictConfig) -> Trained:
     training = {key: everything[key] for key in ("model", "penalty", "layers", "training", "trainer", "seed")}
     training["data"] = {key: value for key, value in everything["data"].items() if key != "test_size"}
     training["manifest"] = data.manifest
-    preprocessing = instantiate(cfg.get("preprocessing"))
+    preprocessing = build(cfg.get("preprocessing"))
     if preprocessing is not None:  # its resizing and cropping are for evaluation
         training["preprocessing"] = {"mean": preprocessing.mean, "std": preprocessing.std}
     torch.manual_seed(cfg.seed)
     module = Classifier(
-        instantiate(cfg.model),
-        instantiate(cfg.training.optimizer),
+        build(cfg.model),
+        build(cfg.training.optimizer),
         data_term=cfg.training.data_term,
-        penalty=instantiate(cfg.penalty),
+        penalty=build(cfg.penalty),
         layers=list(cfg.layers),
         channels_last=cfg.trainer.channels_last,
         normalise=None if preprocessing is None else preprocessing.normalise,
-        augment=instantiate(cfg.training.get("augment")),
+        augment=build(cfg.training.get("augment")),
         sizes={int(epoch): side for epoch, side in (cfg.training.get("sizes") or {}).items()},
-        schedule=instantiate(cfg.training.get("schedule")),
+        schedule=build(cfg.training.get("schedule")),
     )
     folder = Path(cfg.paths.runs) / "trainings" / fingerprint(training)
     record = fit(

@@ -3,18 +3,19 @@
 import functools
 import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning.callbacks import Callback
 from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR
 
 from xcnn.data.tensors import Labelled, TensorDataModule
 from xcnn.errors import Diverged, UserError
 from xcnn.models import capture, conv3
-from xcnn.training import Classifier, ConcisePenalty, fit, load_weights
+from xcnn.training import Classifier, ConcisePenalty, FlipCrop, fit, load_weights
 from xcnn.training.classifier import mse
 
 
@@ -105,30 +106,95 @@ def test_it_learns_and_is_finished_only_once(tmp_path: Path) -> None:
         assert torch.equal(weights(again)[name], tensor), name
 
 
-class _Kill(Callback):
+class _Kill(fit_module.SeedEachEpoch):
     """Ends the process's training as a kill between two batches would: no clean-up runs."""
 
-    def __init__(self, epoch: int, batch: int):
-        self.epoch, self.batch = epoch, batch
-
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        if (trainer.current_epoch, batch_idx) == (2, 1):
             raise RuntimeError("killed")
 
 
-def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, record = run(tmp_path / "whole", 4)
+def recipe() -> Classifier:
+    """All that a training may depend on besides its batches: draws in the network and before it, epoch and step."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(conv3(8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
+    optimizer = functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, fused=True)
+    schedule = functools.partial(OneCycleLR, max_lr=0.1)
+    return Classifier(network, optimizer, augment=FlipCrop(2), sizes={0: 4, 1: 6, 3: 8}, schedule=schedule)
+
+
+@pytest.mark.parametrize("make", [lambda: module(ConcisePenalty()), recipe])
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    make: Callable[[], Classifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, record = run(tmp_path / "whole", 4, make())
     seed = fit_module.SeedEachEpoch
-    monkeypatch.setattr(fit_module, "SeedEachEpoch", lambda _: _Kill(2, 1))
+    monkeypatch.setattr(fit_module, "SeedEachEpoch", _Kill)
     with pytest.raises(RuntimeError, match="killed"):
-        run(tmp_path / "killed", 4)
+        run(tmp_path / "killed", 4, make())
     assert not (tmp_path / "killed" / "training.json").exists()
     monkeypatch.setattr(fit_module, "SeedEachEpoch", seed)
-    resumed, second = run(tmp_path / "killed", 4)
+    resumed, second = run(tmp_path / "killed", 4, make())
     assert second["resumed"] and not record["resumed"]
     assert (second["steps"], second["epochs"]) == (record["steps"], record["epochs"])
     for name, tensor in weights(whole).items():
         assert torch.equal(weights(resumed)[name], tensor), name
+
+
+class _Seen(torch.nn.Module):
+    """Keeps what the network is given, by mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 2)
+        self.batches: list[tuple[bool, torch.Tensor]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.batches.append((self.training, images.detach().clone()))
+        return self.linear(images.mean((2, 3)))
+
+
+def test_training_images_are_augmented_resized_and_normalised_and_validation_images_only_normalised(
+    tmp_path: Path,
+) -> None:
+    network = _Seen().eval()  # as a network with given weights comes
+    half = functools.partial(torch.mul, 0.5)
+    classifier = Classifier(network, ADAM, normalise=lambda images: images - 2, augment=half, sizes={0: 4, 2: 8})
+    data = Bars(batch_size=24, val_share=0.25, seed=0)
+    run(tmp_path, 3, classifier, data=data)
+    trained = [images for training, images in network.batches if training]
+    validated = [images for training, images in network.batches if not training]
+    assert [images.shape[2] for images in trained] == [4, 4, 4, 4, 8, 8]
+    assert [images.shape[2] for images in validated] == [8, 8, 8]
+    torch.testing.assert_close(validated[0], data.val.images / 255 - 2)
+    order = torch.randperm(48, generator=torch.Generator().manual_seed(2))  # EpochOrder's, of epoch 2
+    torch.testing.assert_close(trained[4], data.train.images[order[:24]] / 255 / 2 - 2)
+    first = torch.randperm(48, generator=torch.Generator().manual_seed(0))[:24]
+    means = (data.train.images[first] / 255 / 2 - 2).mean((1, 2, 3))  # resizing keeps an image's mean, about
+    torch.testing.assert_close(trained[0].mean((1, 2, 3)), means, atol=0.03, rtol=0)
+
+
+def test_the_schedule_covers_the_training_step_by_step(tmp_path: Path) -> None:
+    rates = []
+
+    def optimizer(parameters: Any) -> torch.optim.Optimizer:
+        made = torch.optim.SGD(parameters, lr=1.0)
+        made.register_step_pre_hook(lambda *_: rates.append(made.param_groups[0]["lr"]))
+        return made
+
+    def linear(optimizer: torch.optim.Optimizer, total_steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / total_steps)
+
+    torch.manual_seed(0)
+    run(tmp_path, 2, Classifier(conv3(2), optimizer, schedule=linear))
+    assert rates == pytest.approx([1 - step / 8 for step in range(8)])  # 64 images in batches of 16, 2 epochs
+
+
+@pytest.mark.parametrize("sizes", [{1: 8}, {0: 0}, {0: 8, -1: 4}])
+def test_sizes_must_be_positive_and_begin_with_epoch_0(sizes: dict[int, int]) -> None:
+    with pytest.raises(UserError, match="from epoch 0 on"):
+        Classifier(conv3(2), ADAM, sizes=sizes)
 
 
 def test_a_loss_that_becomes_nan_stops_at_once_and_keeps_the_last_whole_epoch(tmp_path: Path) -> None:

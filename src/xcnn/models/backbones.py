@@ -40,7 +40,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))
         object.__setattr__(self, "std", tuple(map(float, self.std)))
-        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
             raise UserError(f"mean and std need three numbers each, std positive, not {self.mean} and {self.std}.")
         if not 0 < self.crop <= self.resize:
             raise UserError(f"crop must be in 1..resize ({self.resize}), not {self.crop}.")
