@@ -74,7 +74,7 @@ clean: ## remove caches and build outputs; .venv, data, runs and results stay
 
 ##@ Data, into XCNN_DATA or data/
 
-.PHONY: data-shapes data-mnist data-cifar10
+.PHONY: data-shapes data-mnist data-cifar10 data-tiny-imagenet data-imagenet
 data-shapes: $(environment) ## nothing to fetch: shapes are drawn from a seed
 	$(PYTHON) -m xcnn.data.download shapes
 
@@ -83,6 +83,12 @@ data-mnist: $(environment) ## download MNIST (12 MB)
 
 data-cifar10: $(environment) ## download CIFAR-10 (170 MB)
 	$(PYTHON) -m xcnn.data.download cifar10
+
+data-tiny-imagenet: $(environment) ## download Tiny ImageNet (248 MB)
+	$(PYTHON) -m xcnn.data.download tiny-imagenet
+
+data-imagenet: $(environment) ## look for ImageNet's validation images, and say how to get them (by registration)
+	$(PYTHON) -m xcnn.data.download imagenet
 
 .PHONY: weights-resnet18 weights-resnet34 weights-resnet50 weights-vgg16 weights-vgg16-bn weights-densenet121 weights-vgg16-animals
 weights-resnet18: $(environment) ## download torchvision's ImageNet weights of ResNet-18 (45 MB)

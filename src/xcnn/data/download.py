@@ -4,21 +4,109 @@ Only ever called by hand: no run downloads anything.
 """
 
 import argparse
+import hashlib
 import os
+import shutil
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from torchvision import datasets
+from tqdm import tqdm
 
 from xcnn.data.cifar10 import CIFAR10
+from xcnn.data.imagenet import ImageNetVal
 from xcnn.data.mnist import MNIST
-from xcnn.data.shapes import Shapes
 from xcnn.data.tensors import TensorDataModule
+from xcnn.data.tiny_imagenet import FOLDER, URL, list_images, title
 from xcnn.errors import UserError
 
-DATA_SETS: dict[str, type[TensorDataModule]] = {"shapes": Shapes, "cifar10": CIFAR10, "mnist": MNIST}
-SOURCES = {"cifar10": datasets.CIFAR10, "mnist": datasets.MNIST}
+TINY_IMAGENET_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"  # of the zip
+PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416  # HTTP
+
+
+class Source(NamedTuple):
+    """How to look for a data set below a root, and how to fetch it where anybody may."""
+
+    name: str
+    found: Callable[[Path], str]  # the name with what is there; raises UserError where it is absent or damaged
+    fetch: Callable[[Path], None] | None
+
+
+def _loaded(kind: type[TensorDataModule], root: Path) -> str:
+    data = kind(root=root)
+    data.load()
+    return data.name
+
+
+def _imagenet(root: Path) -> str:
+    data = ImageNetVal(root)
+    data.setup()
+    return data.name
+
+
+def _torchvision(kind: type[datasets.MNIST] | type[datasets.CIFAR10], root: Path) -> None:
+    for train in (True, False):
+        kind(root, train=train, download=True)
+
+
+def _tiny_imagenet(root: Path) -> None:
+    """Fetch, check and unpack the zip. The folder appears at once and whole; a broken download goes on where it was."""
+    folder, part, unpacked = root / FOLDER, root / f"{FOLDER}.zip.part", root / f".{FOLDER}.unpacking"
+    if folder.exists():
+        raise UserError(f"{folder} is there, but is not whole: move or delete it, then run this command again.")
+    root.mkdir(parents=True, exist_ok=True)
+    _fetch(URL, part)
+    with part.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != TINY_IMAGENET_SHA256:
+        part.unlink()
+        raise OSError(f"{URL} is not the archive that was expected: its SHA-256 is {digest}")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with zipfile.ZipFile(part) as archive:
+        for member in tqdm(archive.infolist(), desc=f"unpacking {FOLDER}", unit="file", leave=False):
+            place = PurePosixPath(member.filename)
+            if place.parts[:1] != (FOLDER,) or ".." in place.parts:
+                raise OSError(f"the archive holds {member.filename!r}, which is outside {FOLDER}")
+            archive.extract(member, unpacked)
+    (unpacked / FOLDER).replace(folder)
+    shutil.rmtree(unpacked)
+    part.unlink()
+
+
+def _fetch(url: str, part: Path) -> None:
+    """Bring the file `part` to its full length, from where an earlier try left it if the server can."""
+    start = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code == RANGE_NOT_SATISFIABLE:
+            return  # nothing is left to fetch
+        raise
+    with response:
+        if response.status != PARTIAL_CONTENT:
+            start = 0
+        total = start + int(response.headers["Content-Length"] or 0)
+        bar = tqdm.wrapattr(response, "read", total=total, initial=start, desc=part.stem, leave=False)
+        with bar as stream, part.open("ab" if start else "wb") as file:
+            shutil.copyfileobj(stream, file)
+    if part.stat().st_size < total:
+        raise OSError(f"the connection broke after {part.stat().st_size:,} of {total:,} bytes; run again to go on")
+
+
+SOURCES = {
+    "mnist": Source(MNIST.name, partial(_loaded, MNIST), partial(_torchvision, datasets.MNIST)),
+    "cifar10": Source(CIFAR10.name, partial(_loaded, CIFAR10), partial(_torchvision, datasets.CIFAR10)),
+    "tiny-imagenet": Source("Tiny ImageNet", lambda root: title(list_images(root).wnids), _tiny_imagenet),
+    "imagenet": Source("ImageNet val", _imagenet, None),
+}
 
 
 def download(name: str, root: Path) -> str:
@@ -29,29 +117,30 @@ def download(name: str, root: Path) -> str:
     """
     if name not in SOURCES:
         return f"{name} is drawn from its seed: there is nothing to download."
-    data = DATA_SETS[name](root=root)
+    source = SOURCES[name]
     try:
-        data.load()
+        return f"{source.found(root)} is already there, below {root}."
     except UserError as error:
+        if source.fetch is None:
+            raise
         found = error  # absent or damaged: that is what this command is for
-    else:
-        return f"{data.name} is already there, below {root}."
     try:
-        for train in (True, False):
-            SOURCES[name](root, train=train, download=True)
+        source.fetch(root)
+    except UserError:
+        raise
     # No network (URLError), a folder that cannot be written, a damaged file that torchvision takes for a whole one.
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, HTTPException, RuntimeError, ValueError) as error:
         raise UserError(
-            f"cannot download {data.name} to {root} ({' '.join(str(error).split())}). Run this command on a "
+            f"cannot download {source.name} to {root} ({' '.join(str(error).split())}). Run this command on a "
             "machine with a network and copy the folder here, or set XCNN_DATA to a folder that holds the data set. "
             f"What is there now: {found}"
         ) from error
-    return f"{data.name} is now there, below {root}."
+    return f"{source.name} is now there, below {root}."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m xcnn.data.download", description="Fetch a data set.")
-    parser.add_argument("name", choices=DATA_SETS)
+    parser.add_argument("name", choices=["shapes", *SOURCES])
     parser.add_argument(
         "--root", type=Path, default=Path(os.environ.get("XCNN_DATA", "data")), help="data root (default: %(default)s)"
     )

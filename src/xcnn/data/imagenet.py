@@ -68,6 +68,12 @@ class ImageNetVal(LightningDataModule):
         UserError: of `setup()`, saying what is missing, where, and the remedy.
     """
 
+    name: str = "ImageNet val"
+    pictures: Pictures
+    wnids: tuple[str, ...]
+    classes: tuple[str, ...]
+    manifest: str
+
     def __init__(
         self,
         root: str | Path = "data",
@@ -94,9 +100,9 @@ class ImageNetVal(LightningDataModule):
         listed = _listed(self.root.resolve(), self.files, self.size)
         self.wnids, self.classes, self.manifest = listed.wnids, listed.classes, listed.manifest
         n = len(listed.ids)
-        self.name = "ImageNet val" + (f" ({n:,} of {N_IMAGES:,} images)" if n != N_IMAGES else "")
+        self.name = type(self).name + (f" ({n:,} of {N_IMAGES:,} images)" if n != N_IMAGES else "")
         part = shard_range(n, self.shard, self.shards, self.shard_multiple)
-        self.pictures: Pictures = _pictures(listed, part, self.resize, self.crop, self.broken)
+        self.pictures = _pictures(listed, part, self.resize, self.crop, self.broken)
 
 
 def shard_range(n: int, shard: int, shards: int, multiple: int = 1) -> range:

@@ -25,10 +25,9 @@ from xcnn.errors import UserError
 
 SIDE = 64
 N_CLASSES = 200
-REMEDY = (
-    "Run `make data-tiny-imagenet`, or fetch and unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip below the "
-    "data root (XCNN_DATA)."
-)
+FOLDER = "tiny-imagenet-200"
+URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+REMEDY = f"Run `make data-tiny-imagenet`, or fetch {URL} and unpack it below the data root (XCNN_DATA)."
 
 
 class TinyImageNet(TensorDataModule):
@@ -64,17 +63,16 @@ class TinyImageNet(TensorDataModule):
         self.image_size = image_size
 
     def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
-        tree = _read(self.root.resolve(), self.wnids, self.image_size)
-        self.wnids = tree.wnids
-        self.name = "Tiny ImageNet" + (f" ({n} of {N_CLASSES} classes)" if (n := len(tree.wnids)) < N_CLASSES else "")
-        return tree.train, tree.val, tree.classes
+        self._tree = _read(self.root.resolve(), self.wnids, self.image_size)
+        self.wnids, self.name = self._tree.wnids, title(self._tree.wnids)
+        return self._tree.train, self._tree.val, self._tree.classes
 
     def setup(self, stage: str = "") -> None:
         """Load once; `pictures` are the images of `test`, and the manifest covers their boxes too."""
         if self._loaded:
             return
         super().setup(stage)
-        tree = _read(self.root.resolve(), self.wnids, self.image_size)
+        tree = self._tree
         self.manifest = hashlib.sha256(self.manifest.encode() + tree.boxes.numpy().tobytes()).hexdigest()[:16]
         places = Labelled(torch.arange(len(tree.ids)), tree.val.labels)
         kept = drawn(places, self.test_size, self.seed, "test_size").images.tolist()
@@ -95,14 +93,46 @@ class _Tree(NamedTuple):
 @lru_cache(maxsize=1)
 def _read(root: Path, wnids: tuple[str, ...] | None, image_size: int | None) -> _Tree:
     """The whole tree, decoded once per process; its data modules share the tensors and none writes to them."""
-    folder = root / "tiny-imagenet-200"
+    listed = list_images(root, wnids)
+    resized = None if image_size in (None, SIDE) else (image_size, image_size)
+    train, val = (
+        Labelled(torch.from_numpy(decode(paths, (SIDE, SIDE), resized)), torch.tensor(labels))
+        for paths, labels in (listed.train, listed.val)
+    )
+    return _Tree(
+        listed.wnids,
+        class_names(listed.wnids, listed.words),
+        train,
+        val,
+        tuple(path.stem for path in listed.val[0]),
+        torch.tensor(listed.boxes) * ((image_size or SIDE) / SIDE),
+    )
+
+
+class Listed(NamedTuple):
+    """Which images there are: paths and labels of both parts, and the boxes (x0, y0, x1, y1) of the validation part."""
+
+    wnids: tuple[str, ...]
+    words: dict[str, str]
+    train: tuple[list[Path], list[int]]
+    val: tuple[list[Path], list[int]]
+    boxes: list[list[float]]
+
+
+def list_images(root: Path, wnids: tuple[str, ...] | None = None) -> Listed:
+    """The images of these classes (None: of those in `wnids.txt`), without opening any.
+
+    Raises:
+        UserError: the tree, one of its lists or all images of a class are missing, or a list is damaged.
+    """
+    folder = root / FOLDER
     if not folder.is_dir():
         raise UserError(f"Tiny ImageNet is not there: looked for {folder}. {REMEDY}")
     wnids = wnids or tuple(sorted(_text(folder / "wnids.txt").split()))
     words = dict(line.split("\t", 1) for line in _text(folder / "words.txt").splitlines() if "\t" in line)
     train = [sorted((folder / "train" / wnid / "images").glob("*.JPEG")) for wnid in wnids]
-    val = _annotations(folder / "val" / "val_annotations.txt", wnids)
-    annotated = {label for _, label, _ in val}
+    names, labels, boxes = _annotations(folder / "val" / "val_annotations.txt", wnids)
+    annotated = set(labels)
     missing = [wnid for label, wnid in enumerate(wnids) if not train[label] or label not in annotated]
     if missing:
         there = sorted(path.parent.name for path in folder.glob("train/*/images"))
@@ -112,20 +142,18 @@ def _read(root: Path, wnids: tuple[str, ...] | None, image_size: int | None) -> 
             f"Choose classes that are there with data.wnids (train/ holds "
             f"{len(there)}: {', '.join(there[:3])}, ...), or complete the tree. {REMEDY}"
         )
-    size, resized = (SIDE, SIDE), None if image_size in (None, SIDE) else (image_size, image_size)
-    train_paths = [path for members in train for path in members]
-    train_labels = torch.tensor([label for label, members in enumerate(train) for _ in members])
-    return _Tree(
+    return Listed(
         wnids,
-        class_names(wnids, words),
-        Labelled(torch.from_numpy(decode(train_paths, size, resized)), train_labels),
-        Labelled(
-            torch.from_numpy(decode([folder / "val" / "images" / name for name, _, _ in val], size, resized)),
-            torch.tensor([label for _, label, _ in val]),
-        ),
-        tuple(Path(name).stem for name, _, _ in val),
-        torch.tensor([box for _, _, box in val]) * ((image_size or SIDE) / SIDE),
+        words,
+        ([path for paths in train for path in paths], [label for label, paths in enumerate(train) for _ in paths]),
+        ([folder / "val" / "images" / name for name in names], labels),
+        boxes,
     )
+
+
+def title(wnids: Sequence[str]) -> str:
+    """The name for results of a data set with these classes."""
+    return "Tiny ImageNet" + (f" ({len(wnids)} of {N_CLASSES} classes)" if len(wnids) != N_CLASSES else "")
 
 
 def _text(path: Path) -> str:
@@ -135,17 +163,23 @@ def _text(path: Path) -> str:
         raise UserError(f"Tiny ImageNet is incomplete: cannot read {path} ({error.strerror}). {REMEDY}") from error
 
 
-def _annotations(path: Path, wnids: tuple[str, ...]) -> list[tuple[str, int, list[float]]]:
-    """File name, label and box of the validation images of these classes, in file order."""
-    labels = {wnid: label for label, wnid in enumerate(wnids)}
-    found = []
+def _annotations(path: Path, wnids: tuple[str, ...]) -> tuple[list[str], list[int], list[list[float]]]:
+    """File names, labels and boxes of the validation images of these classes, in the order of the list."""
+    label_of = {wnid: label for label, wnid in enumerate(wnids)}
+    names, labels, boxes = [], [], []
     for number, line in enumerate(_text(path).splitlines(), 1):
         try:
             name, wnid, *corners = line.split()
             x0, y0, x1, y1 = map(int, corners)
+            if not (0 <= x0 <= x1 < SIDE and 0 <= y0 <= y1 < SIDE):
+                raise ValueError
         except ValueError as error:
-            raise UserError(f"{path}, line {number}: {line!r} is not 'file wnid x0 y0 x1 y1'. {REMEDY}") from error
-        if wnid in labels:
-            # The file gives the first and the last pixel inside: boxes of the whole picture read 0 0 63 63.
-            found.append((name, labels[wnid], [x0, y0, x1 + 1.0, y1 + 1.0]))
-    return found
+            raise UserError(
+                f"{path}, line {number}: {line!r} is not a file, its wnid and the corners x0 y0 x1 y1 of a box inside "
+                f"{SIDE} x {SIDE} pixels. Restore this file. {REMEDY}"
+            ) from error
+        if wnid in label_of:
+            names.append(name)
+            labels.append(label_of[wnid])
+            boxes.append([x0, y0, x1 + 1.0, y1 + 1.0])  # from the last pixel inside: a whole image reads 0 0 63 63
+    return names, labels, boxes
