@@ -1,0 +1,391 @@
+"""What the grids and plots of attribution methods show, read back from the figure and from its pixels."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from sklearn.datasets import load_sample_image
+
+from xcnn.errors import UserError
+from xcnn.figures import (
+    Cost,
+    Curve,
+    Estimate,
+    HeatMapRow,
+    cost_plot,
+    curves_plot,
+    explanation_grid,
+    heat_map_grid,
+    kept_grid,
+    overlay,
+    protocol_plot,
+    save_png,
+    upscale,
+)
+from xcnn.figures.heat_maps import BOX, DIMMED, HEAT, OPACITY
+
+GREY = torch.full((3, 224, 224), 128, dtype=torch.uint8)
+METHODS = (
+    "CAM",
+    "Grad-CAM",
+    "Grad-CAM++",
+    "Score-CAM",
+    "Ablation-CAM",
+    "Ablation-CAM++",
+    "Pixel Ablation-CAM",
+    "Pixel Ablation-CAM, drop",
+    "sum of activations",
+    "centre",
+    "random",
+)
+
+
+def corner(row: int, column: int) -> torch.Tensor:
+    """A map that is hot in one corner: indices 0 or -1."""
+    values = torch.zeros(7, 7)
+    values[row, column] = 3.0
+    return values
+
+
+def hot_and_cold(grey: float) -> np.ndarray:
+    ends = np.array([matplotlib.colormaps[HEAT](end)[:3] for end in (1.0, 0.0)])
+    return OPACITY * ends + (1 - OPACITY) * grey
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """(height, width, 3) in [0, 1]."""
+    figure.set_dpi(110)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3] / 255
+
+
+def at(drawn: np.ndarray, axes: Axes, x: float, y: float) -> np.ndarray:
+    """The colour drawn at a point in the coordinates of the image on the axes."""
+    column, row = axes.transData.transform((x, y))
+    return drawn[int(len(drawn) - row), int(column)]
+
+
+def picture(axes: Axes) -> np.ndarray:
+    return np.moveaxis(np.asarray(axes.images[0].get_array()), -1, 0)
+
+
+def overlapping(figure: Figure) -> list[tuple[str, str]]:
+    """Pairs of texts drawn over each other."""
+    figure.draw_without_rendering()
+    unseen = [
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks()
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+        for label in (tick.label1, tick.label2)
+    ]
+    boxes = [
+        (text.get_text(), text.get_window_extent())
+        for text in figure.findobj(Text)
+        if isinstance(text, Text) and text.get_visible() and text.get_text().strip() and text not in unseen
+    ]
+    return [
+        (one, other)
+        for (one, a), (other, b) in combinations(boxes, 2)
+        if a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1
+    ]
+
+
+def test_overlay_blends_by_heat() -> None:
+    drawn = overlay(torch.full((3, 50, 50), 0.4), corner(0, 0))
+    hot, cold = hot_and_cold(0.4)
+    np.testing.assert_allclose(drawn[:, 0, 0], hot, atol=1e-6)
+    np.testing.assert_allclose(drawn[:, -1, -1], cold, atol=1e-6)
+    for grey in (0.0, 0.4, 1.0):
+        top = overlay(torch.full((3, 50, 50), grey), corner(0, 0))[:, 0]
+        lightness = np.tensordot([0.299, 0.587, 0.114], top, 1)
+        assert (np.diff(lightness) <= 1e-6).all()  # along the falling heat, never up, whatever the ground
+    # The map's range does not matter, only its shape does; a constant one is cold, whatever its value.
+    np.testing.assert_allclose(overlay(torch.full((3, 50, 50), 0.4), 100 * corner(0, 0) - 7), drawn, atol=1e-5)
+    for value in (0.0, 5.0):
+        flat = overlay(torch.full((3, 50, 50), 0.4), torch.full((7, 7), value))
+        np.testing.assert_allclose(flat, np.broadcast_to(cold[:, None, None], flat.shape), atol=1e-6)
+
+
+def test_overlay_keeps_the_picture_but_not_its_colours() -> None:
+    left_red = torch.zeros(3, 224, 224)
+    left_red[0, :, :112] = 1
+    drawn = overlay(left_red, torch.zeros(7, 7))
+    cold = [hot_and_cold(grey)[1] for grey in (0.299, 0.0)]
+    np.testing.assert_allclose(drawn[:, 100, 20], cold[0], atol=1e-6)
+    np.testing.assert_allclose(drawn[:, 100, 200], cold[1], atol=1e-6)
+
+
+def test_heat_map_grid_is_hot_where_each_map_is() -> None:
+    maps = {"b": corner(-1, -1), "a": corner(0, 0).numpy(), "upsampled": corner(0, -1).repeat_interleave(32, 0)}
+    maps["upsampled"] = maps["upsampled"].repeat_interleave(32, 1)
+    figure = heat_map_grid([HeatMapRow(GREY, "grey 0.50", maps)], ["a", "b", "upsampled"])
+    drawn = pixels(figure)
+    hot, cold = hot_and_cold(128 / 255)
+    places = {(0, 0): (3, 3), (0, 1): (220, 3), (1, 0): (3, 220), (1, 1): (220, 220)}  # x, y
+    for panel, warm in zip(figure.axes[1:4], ((0, 0), (1, 1), (0, 1)), strict=True):
+        for place, (x, y) in places.items():
+            np.testing.assert_allclose(at(drawn, panel, x, y), hot if place == warm else cold, atol=0.02)
+    for x, y in places.values():
+        np.testing.assert_allclose(at(drawn, figure.axes[0], x, y), 128 / 255, atol=0.01)
+
+
+def test_heat_map_grid_says_what_is_what() -> None:
+    rows = [
+        HeatMapRow(GREY, "sea snake 0.80", {"Grad-CAM": corner(0, 0), "Ablation-CAM": torch.ones(7, 7)}, label="first"),
+        HeatMapRow(GREY, "ski 0.97", {name: corner(0, 0) for name in METHODS}, notes={"Ablation-CAM": "kept 0.31"}),
+    ]
+    figure = heat_map_grid(rows, ["Grad-CAM", "Ablation-CAM"], "Two images")
+    first, second, bar = figure.axes[:3], figure.axes[3:6], figure.axes[6]
+    assert figure.get_suptitle() == "Two images"
+    assert [axes.get_title() for axes in first] == ["image", "Grad-CAM", "Ablation-CAM"]
+    assert [axes.get_xlabel() for axes in first] == ["sea snake 0.80", "", ""]
+    assert [axes.get_xlabel() for axes in second] == ["ski 0.97", "", "kept 0.31"]
+    assert [row[0].get_ylabel() for row in (first, second)] == ["first", ""]
+    assert [[text.get_text() for text in axes.texts] for axes in (*first, *second)] == [
+        [],
+        [],
+        ["constant"],
+        [],
+        [],
+        [],
+    ]
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["min", "max"]
+    drawn = pixels(figure)
+    for end, expected in zip((0.998, 0.002), hot_and_cold(0.5), strict=True):
+        np.testing.assert_allclose(at(drawn, bar, 0.5, end), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_boxes_are_drawn_at_their_pixels(size: int) -> None:
+    share = size / 224
+    box = torch.tensor([[56.0, 84.0, 168.0, 196.0]]) * share
+    image = GREY[:, :size, :size]
+    kept = torch.ones(size, size, dtype=torch.bool)
+    green = np.array(to_rgb(BOX))
+    for figure in (
+        heat_map_grid([HeatMapRow(image, "", {"a": corner(0, 0)}, box)], ["a"]),
+        explanation_grid([HeatMapRow(image, "", {"a": kept}, box.numpy())], ["a"]),
+        kept_grid([HeatMapRow(image, "", {"a": kept}, box)], ["a"]),
+    ):
+        drawn = pixels(figure)
+        for axes in figure.axes[:2]:
+            # Pixel i covers i - 1/2 to i + 1/2 on the axes, so that its left edge, which the box gives, is i - 1/2.
+            for x, y in ((56, 140), (168, 140), (112, 84), (112, 196)):
+                np.testing.assert_allclose(at(drawn, axes, x * share - 0.5, y * share - 0.5), green, atol=0.02)
+            for x, y in ((62, 140), (162, 140), (112, 90), (50, 140), (174, 140), (112, 202)):
+                assert np.abs(at(drawn, axes, x * share - 0.5, y * share - 0.5) - green).max() > 0.2
+
+
+def test_a_box_over_the_edge_stays_on_the_image() -> None:
+    figure = kept_grid([HeatMapRow(GREY, "", {"a": corner(0, 0).new_ones(224, 224)}, [[-50, 10, 300, 300]])], ["a"])
+    assert (figure.axes[0].get_xlim(), figure.axes[0].get_ylim()) == ((-0.5, 223.5), (223.5, -0.5))
+    assert all(edge.get_clip_on() for edge in figure.axes[0].collections if isinstance(edge, PolyCollection))
+
+
+def test_explanations_keep_their_pixels() -> None:
+    image = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    kept = torch.zeros(224, 224, dtype=torch.bool)
+    kept[10:90, 100:200] = True
+    soft = torch.linspace(0, 1, 224).expand(224, 224)
+    row = HeatMapRow(
+        image.permute(1, 2, 0).numpy(), "noise", {"hard": kept, "soft": soft.numpy()}, notes={"hard": "0.9"}
+    )
+    expected = image.numpy() / 255
+    for draw, rest in ((explanation_grid, 0.0), (kept_grid, DIMMED)):
+        axes = draw([row], ["hard", "soft"]).axes
+        np.testing.assert_allclose(picture(axes[0]), expected, atol=1e-6)
+        np.testing.assert_allclose(picture(axes[1]), np.where(kept, expected, rest * expected), atol=1e-6)
+        weights = (rest + (1 - rest) * soft).numpy()
+        np.testing.assert_allclose(picture(axes[2]), weights * expected, atol=1e-6)
+        assert [cell.get_xlabel() for cell in axes] == ["noise", "0.9", ""]
+
+
+def test_kept_regions_are_outlined() -> None:
+    kept = torch.zeros(32, 32, dtype=torch.bool)
+    kept[8:16, 4:24] = True
+    figure = kept_grid([HeatMapRow(GREY[:, :32, :32], "", {"a": kept}, label="keep 16 %")], ["a"])
+    assert figure.axes[0].get_ylabel() == "keep 16 %"
+    drawn = pixels(figure)
+    for x, y in ((3.5, 12), (23.5, 12), (14, 7.5), (14, 15.5)):
+        np.testing.assert_allclose(at(drawn, figure.axes[1], x, y), 1, atol=0.05)
+    np.testing.assert_allclose(at(drawn, figure.axes[1], 14, 12), 128 / 255, atol=0.01)
+    np.testing.assert_allclose(at(drawn, figure.axes[1], 14, 25), DIMMED * 128 / 255, atol=0.01)
+
+
+def test_images_of_unlike_shapes() -> None:
+    wide = torch.zeros(3, 60, 120, dtype=torch.uint8)
+    figure = heat_map_grid(
+        [HeatMapRow(wide, "", {"a": torch.rand(4, 8)}), HeatMapRow(GREY, "", {"a": corner(0, 0)})], ["a"]
+    )
+    assert picture(figure.axes[1]).shape == (3, 224, 448)
+    assert figure.axes[1].get_xlim() == (-0.5, 119.5)
+    np.testing.assert_array_equal(picture(figure.axes[2]), upscale(GREY / 255))
+
+
+def estimates(methods: Sequence[str] = METHODS) -> list[Estimate]:
+    values = [
+        (protocol, metric, method, 10.0 * p + 100 * m + k)
+        for p, protocol in enumerate(("keep the top 20 %, black", "threshold 0.2, mean"))
+        for m, metric in enumerate(("average drop, confidence (%)\nlower is better", "increase"))
+        for k, method in enumerate(methods)
+    ]
+    return [Estimate(*place, value, value - 1, value + 2) for *place, value in values]
+
+
+def test_protocol_plot() -> None:
+    given = estimates(["Grad-CAM", "random"])
+    paper = {"increase": {"Grad-CAM": 12.7}}
+    figure = protocol_plot(given[:-1], paper)
+    axes = np.array(figure.axes).reshape(2, 2)
+    for protocol in range(2):
+        for metric in range(2):
+            lines = axes[protocol, metric].get_lines()
+            points = {tuple(np.ravel(line.get_xydata())) for line in lines if line.get_marker() == "o"}
+            spans = {tuple(np.ravel(line.get_xydata())) for line in lines if line.get_marker() == "None"}
+            marks = [tuple(np.ravel(line.get_xydata())) for line in lines if line.get_marker() == "|"]
+            value = 10.0 * protocol + 100 * metric
+            there = range(1 if protocol and metric else 2)
+            assert points == {(value + k, k) for k in there}
+            assert spans == {(value + k - 1, k, value + k + 2, k) for k in there}
+            assert marks == [(12.7, 0)] * metric
+            dashes = [(text.get_text(), text.get_position()[1]) for text in axes[protocol, metric].texts]
+            assert dashes == ([("–", 1)] if protocol and metric else [])
+    assert [label.get_text() for label in axes[0, 0].get_yticklabels()] == ["Grad-CAM", "random"]
+    assert axes[0, 0].get_ylim()[0] > axes[0, 0].get_ylim()[1]  # the first method on top
+    assert axes[0, 1].get_xlim() == axes[1, 1].get_xlim()
+    assert [row[0].get_ylabel().replace("\n", " ") for row in axes] == [
+        "keep the top 20 %, black",
+        "threshold 0.2, mean",
+    ]
+    assert [cell.get_title().replace("\n", " ") for cell in axes[0]] == [given[0].metric.replace("\n", " "), "increase"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours, 95 % interval", "paper"]
+    undefined = protocol_plot([Estimate("p", "m", "a", np.nan, np.nan, np.nan)])
+    assert [text.get_text() for text in undefined.axes[0].texts] == ["–"]
+    assert [text.get_text() for text in undefined.legends[0].get_texts()] == ["ours, 95 % interval"]
+
+
+def test_curves_plot() -> None:
+    rising = np.array([0.0, 0.6, 0.9])
+    curves = {
+        "insertion": {"a": Curve(rising, rising - 0.1, rising + 0.2), "b": Curve(rising / 2, rising / 4, rising)},
+        "deletion": {"b": Curve(rising[::-1], rising[::-1], torch.tensor([1.0, 1.0, 1.0]))},
+    }
+    figure = curves_plot(curves)
+    insertion, deletion = figure.axes
+    np.testing.assert_allclose(np.asarray(insertion.get_lines()[0].get_xydata()), np.stack([[0, 0.5, 1], rising], 1))
+    corners = {tuple(point) for point in insertion.collections[0].get_paths()[0].vertices}
+    assert {(0.5, 0.5), (0.5, 0.8), (1.0, 0.8), (1.0, 1.1)} <= {(x, round(y, 6)) for x, y in corners}
+    assert deletion.get_lines()[0].get_color() == insertion.get_lines()[1].get_color()
+    assert [axes.get_title() for axes in figure.axes] == ["insertion", "deletion"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    many = curves_plot({"insertion": {name: Curve(rising, rising, rising) for name in METHODS}})
+    looks = {(line.get_color(), line.get_linestyle()) for line in many.axes[0].get_lines()}
+    assert len(looks) == len(METHODS)
+
+
+def test_cost_plot() -> None:
+    costs = [
+        Cost("Grad-CAM", "layer4", 1.05, 1.2),
+        Cost("Grad-CAM", "grad-cam package", 2.5),
+        Cost("Ablation-CAM", "layer4", 1.06, 1.5),
+        Cost("Ablation-CAM", "grad-cam package", 2048.0, extrapolated=True),
+    ]
+    figure = cost_plot(costs)
+    time, memory = figure.axes
+    assert (time.get_xscale(), memory.get_xscale()) == ("log", "linear")
+    marks = {mark_x(line): line for line in time.get_lines() if line.get_marker() not in ("None", None)}
+    assert list(marks) == [1.05, 2.5, 1.06, 2048.0]
+    heights = [np.ravel(line.get_ydata())[0] for line in marks.values()]
+    assert heights == pytest.approx([-0.2, 0.2, 0.8, 1.2])
+    assert time.get_ylim() == (1.5, -0.5)
+    assert [to_hex(line.get_markerfacecolor()) == "#ffffff" for line in marks.values()] == [False, False, False, True]
+    assert marks[1.05].get_color() == marks[1.06].get_color() != marks[2.5].get_color()
+    assert [text.get_text() for text in time.texts] == ["1.05×", "2.5×", "1.06×", "2,048×"]
+    assert [text.get_text() for text in memory.texts] == ["1.2×", "1.5×"]
+    assert [label.get_text() for label in time.get_yticklabels()] == ["Grad-CAM", "Ablation-CAM"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["layer4", "grad-cam package", "hollow: extrapolated"]
+    assert [text.get_text() for text in cost_plot(costs[:1]).legends[0].get_texts()] == ["layer4"]
+
+
+def mark_x(line: Line2D) -> float:
+    return float(np.ravel(line.get_xdata())[0])
+
+
+def test_no_text_over_another() -> None:
+    kept = torch.ones(224, 224, dtype=torch.bool)
+    grid = [
+        HeatMapRow(
+            GREY,
+            "German short-haired pointer 0.93, said to be a wire-haired pointing griffon",
+            dict.fromkeys(METHODS[4:8], kept),
+            notes=dict.fromkeys(METHODS, "IoU 0.69 · pointing 1 · in box 65 %"),
+            label="several instances",
+        )
+    ] * 2
+    curve = Curve([0.0, 1.0], [0.0, 1.0], [0.0, 1.0])
+    costs = [
+        Cost(name, where, 4.0**k, 1 + k) for k, name in enumerate(METHODS) for where in ("layer4", "layer2", "peer")
+    ]
+    for figure in (
+        heat_map_grid(grid, METHODS[4:8], "Four methods"),
+        kept_grid(grid[:1], METHODS[4:5]),
+        protocol_plot(estimates(), {"increase": {"CAM": 12.0}}, "Two protocols"),
+        curves_plot({panel: dict.fromkeys(METHODS, curve) for panel in ("insertion", "deletion")}, title="Curves"),
+        cost_plot(costs, "Costs"),
+        cost_plot([Cost("CAM", "layer4", 1.01, 1.02)]),
+    ):
+        assert overlapping(figure) == []
+
+
+def test_the_same_bytes_again_and_few_of_them(tmp_path: Path) -> None:
+    photograph = load_sample_image("china.jpg")[150:374, 200:424]
+    row = HeatMapRow(
+        photograph, "palace 0.50", dict.fromkeys(METHODS[4:8], corner(0, 0)), np.array([[20, 30, 90, 100]])
+    )
+    for name in ("a", "b"):
+        save_png(heat_map_grid([row], METHODS[4:8]), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").stat().st_size < 600_000 / 5
+
+
+def test_refusals() -> None:
+    fine = {"a": corner(0, 0)}
+    with pytest.raises(UserError, match="rows is empty"):
+        heat_map_grid([], ["a"])
+    with pytest.raises(UserError, match="methods is empty"):
+        heat_map_grid([HeatMapRow(GREY, "ski", fine)], [])
+    with pytest.raises(UserError, match="ski has no map of b, c; its maps are of a"):
+        heat_map_grid([HeatMapRow(GREY, "ski", fine)], ["a", "b", "c"])
+    with pytest.raises(UserError, match=r"\(3, 224, 224\) torch.float32"):
+        heat_map_grid([HeatMapRow(GREY / 255, "ski", fine)], ["a"])
+    with pytest.raises(UserError, match="finite"):
+        heat_map_grid([HeatMapRow(GREY, "ski", {"a": torch.full((7, 7), torch.nan)})], ["a"])
+    for kept in (torch.ones(7, 7), torch.full((224, 224), 2.0)):
+        with pytest.raises(UserError, match="of the image's size"):
+            explanation_grid([HeatMapRow(GREY, "ski", {"a": kept})], ["a"])
+    with pytest.raises(UserError, match="estimates is empty"):
+        protocol_plot([])
+    with pytest.raises(UserError, match="the same protocol, metric and method"):
+        protocol_plot([*estimates(), estimates()[0]])
+    for paper in ({"increase": {"grad_cam": 1.0}}, {"grad_cam": {"CAM": 1.0}}):
+        with pytest.raises(UserError, match="the paper's grad_cam is in no estimate"):
+            protocol_plot(estimates(), paper)
+    with pytest.raises(UserError, match="curves is empty"):
+        curves_plot({})
+    with pytest.raises(UserError, match="costs is empty"):
+        cost_plot([])
