@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xcnn.errors import UserError
-from xcnn.metrics import energy_inside, iou, pointing_game
+from xcnn.metrics import energy_inside, iou, pointing_game, top_fraction_overlap
 
 MASK = torch.tensor([[[True, True, False, False]] * 2 + [[False] * 4] * 2])  # the top left 2 x 2 of 4 x 4
 
@@ -87,3 +87,54 @@ def test_refusals(maps: torch.Tensor, masks: torch.Tensor, message: str) -> None
 def test_threshold_is_a_share() -> None:
     with pytest.raises(UserError, match=r"\[0, 1\)"):
         iou(torch.ones(1, 4, 4), MASK, threshold=1.0)
+
+
+def test_nothing_to_find_is_undefined() -> None:
+    maps, masks = torch.rand(2, 4, 4), torch.cat([MASK, torch.zeros_like(MASK)])
+    overlap = top_fraction_overlap(maps, masks, 0.5)
+    for scores in (energy_inside(maps, masks), pointing_game(maps, masks), iou(maps, masks), *overlap):
+        assert scores.isnan().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("tolerance", "hits"), [(0, [0, 0, 0]), (1, [1, 0, 0]), (1.5, [1, 1, 0]), (2, [1, 1, 1])])
+def test_pointing_game_within_a_distance(tolerance: float, hits: list[float]) -> None:
+    # The mask's last pixel is (1, 1); the maxima are at (2, 1), (2, 2) and (1, 3), 1, 1.41 and 2 pixels away.
+    maps = torch.zeros(3, 4, 4)
+    for one, at in zip(maps, [(2, 1), (2, 2), (1, 3)], strict=True):
+        one[at] = 1
+    assert pointing_game(maps, MASK.expand(3, 4, 4), tolerance).tolist() == hits
+
+
+def test_tolerance_against_every_pair_of_pixels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(6, 24, 30, generator=generator) > 0.995
+    masks[:, 12, 15] = True
+    maps = torch.rand(6, 24, 30, generator=generator)
+    for one, mask, hit in zip(maps, masks, pointing_game(maps, masks, 6), strict=True):
+        peak = torch.nonzero(one == one.max()).float()
+        assert bool(hit) == bool(torch.cdist(peak, torch.nonzero(mask).float()).min() <= 6)
+
+
+def test_top_fraction_by_hand() -> None:
+    # The four best of 16 are 9, 8, 7 and 6: two of them inside, of 4 in the mask.
+    maps = map_([9, 0, 8, 0], [0, 7, 6, 0], [5, 4, 0, 0], [0, 0, 0, 0])
+    precision, recall, overlap = top_fraction_overlap(maps, MASK, 0.25)
+    assert (precision.item(), recall.item(), overlap.item()) == (0.5, 0.5, pytest.approx(2 / 6))
+    precision, recall, overlap = top_fraction_overlap(maps, MASK, 1.0)
+    assert (precision.item(), recall.item(), overlap.item()) == (0.25, 1, 0.25)
+
+
+def test_top_fraction_is_exact_under_ties() -> None:
+    everywhere = torch.ones(2, 7, 7, dtype=torch.bool)
+    for fraction, n in ((0.2, 10), (0.21, 10), (0.5, 24), (1.0, 49)):
+        assert (
+            top_fraction_overlap(torch.zeros(2, 3, 3), everywhere, fraction).recall.tolist()
+            == [pytest.approx(n / 49)] * 2
+        )
+    with pytest.raises(UserError, match=r"\(0, 1\]"):
+        top_fraction_overlap(torch.zeros(2, 3, 3), everywhere, 0)
+
+
+def test_tolerance_is_a_distance() -> None:
+    with pytest.raises(UserError, match="0 or more"):
+        pointing_game(torch.ones(1, 4, 4), MASK, tolerance=float("nan"))
