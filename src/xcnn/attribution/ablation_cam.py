@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from xcnn.attribution.method import Method, Targets
+from xcnn.attribution.method import Method, Targets, precisely
 from xcnn.attribution.probe import Probe, wide
 from xcnn.errors import UserError
 
@@ -31,13 +31,14 @@ class AblationCAM(Method):
 
     def weights(self, images: Tensor, targets: Targets = None) -> Tensor:
         """w_k, (N, K)."""
-        with torch.inference_mode(False), torch.no_grad():
-            return self._weights(self.probe(images, targets))
+        probe = self.probe(images, targets)
+        with precisely(images.device):
+            return self._weights(probe)
 
     def every_class(self, images: Tensor) -> Tensor:
         """Maps for every class at once, (N, classes, h, w)."""
-        with torch.inference_mode(False), torch.no_grad():
-            probe = self.probe(images)
+        probe = self.probe(images)
+        with precisely(images.device):
             weights = self._divided(probe.channel_drops(every_class=True), probe, wide(probe.logits)[:, :, None])
             return torch.einsum("nck,nkhw->nchw", weights, wide(probe.features)).relu()
 

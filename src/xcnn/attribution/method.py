@@ -1,7 +1,8 @@
 """The call that every method shares: a network, a layer, images, targets; one map an image."""
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -84,7 +85,7 @@ class Method(ABC):
             UserError: images or targets of a wrong shape or type, a class that the network does not have, or
                 activations that are not finite.
         """
-        with torch.inference_mode(False), torch.no_grad():
+        with precisely(images.device):
             probe = self.probe(images, targets)
             maps = wide(self.attribute(probe))
         if not maps.isfinite().all():
@@ -94,21 +95,29 @@ class Method(ABC):
     def probe(self, images: Tensor, targets: Targets = None) -> Probe:
         """The images at the cut, with everything checked.
 
+        Under the caller's autocast the trunk runs in its precision, and all that follows in float32: an ablation takes
+        little from a score, and half precisions would lose it.
+
         Raises:
             UserError: as for `explain`.
         """
         if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-            found = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-            raise UserError(f"images are {found}; pass a float tensor (N, C, H, W), normalised as the network needs.")
+            got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+            raise UserError(f"images are {got}; pass a float tensor (N, C, H, W), normalised as the network needs.")
         chosen = None if targets is None else _classes(targets, len(images)).to(images.device)
-        found = Probe(self.split, self.entrance, images, None, self.uses_gradient, self.chunk)
-        if found.features.ndim != 4:
+        with torch.inference_mode(False), torch.no_grad():
+            features = self.split.trunk(images)
+        if torch.is_autocast_enabled(images.device.type):
+            features = features.float()
+        if features.ndim != 4:
             raise UserError(
-                f"layer {self.layer!r} gives {tuple(found.features.shape)}, not maps (N, K, h, w): cut before the pooling."
+                f"layer {self.layer!r} gives {tuple(features.shape)}, not maps (N, K, h, w): cut before the pooling."
             )
-        if found.logits.ndim != 2:
-            raise UserError(f"the network's output has shape {tuple(found.logits.shape)}; (N, classes) is needed.")
-        finite = found.logits.isfinite().all(1) & found.features.isfinite().flatten(1).all(1)
+        with precisely(images.device):
+            probe = Probe(self.split, self.entrance, images, features, self.uses_gradient, self.chunk)
+        if probe.logits.ndim != 2:
+            raise UserError(f"the network's output has shape {tuple(probe.logits.shape)}; (N, classes) is needed.")
+        finite = probe.logits.isfinite().all(1) & features.isfinite().flatten(1).all(1)
         if not finite.all():
             named = ", ".join(str(index) for index in (~finite).nonzero()[:10, 0].tolist())
             raise UserError(
@@ -116,11 +125,18 @@ class Method(ABC):
                 "batch. Look at those images, the weights and the precision."
             )
         if chosen is not None:
-            classes = found.logits.shape[1]
+            classes = probe.logits.shape[1]
             if wrong := [target for target in chosen.tolist() if not 0 <= target < classes]:
                 raise UserError(f"target {wrong[0]} is out of range: the network has classes 0 to {classes - 1}.")
-            found.targets = chosen
-        return found
+            probe.targets = chosen
+        return probe
+
+
+@contextlib.contextmanager
+def precisely(device: torch.device) -> Iterator[None]:
+    """Without gradients and without the caller's autocast or inference mode."""
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 def _classes(targets: Tensor | Sequence[int] | int, n: int) -> Tensor:

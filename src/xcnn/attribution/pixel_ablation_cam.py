@@ -2,11 +2,10 @@
 
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from xcnn.attribution.ablation_cam import magnitude
-from xcnn.attribution.method import Method, Targets, normalise
+from xcnn.attribution.method import Method, Targets, normalise, precisely
 from xcnn.attribution.probe import Probe, wide
 from xcnn.errors import UserError
 
@@ -35,13 +34,14 @@ class PixelAblationCAM(Method):
 
     def weights(self, images: Tensor, targets: Targets = None) -> Tensor:
         """w_ij, (N, h, w)."""
-        with torch.inference_mode(False), torch.no_grad():
-            return self._weights(self.probe(images, targets))
+        probe = self.probe(images, targets)
+        with precisely(images.device):
+            return self._weights(probe)
 
     def every_class(self, images: Tensor) -> Tensor:
         """Maps for every class at once, (N, classes, h, w)."""
-        with torch.inference_mode(False), torch.no_grad():
-            probe = self.probe(images)
+        probe = self.probe(images)
+        with precisely(images.device):
             weights = probe.location_drops(every_class=True) / magnitude(wide(probe.logits)[:, :, None, None])
             total = wide(probe.features).sum(1, keepdim=True).expand_as(weights)
             return self._maps(weights.flatten(0, 1), total.flatten(0, 1)).unflatten(0, weights.shape[:2])

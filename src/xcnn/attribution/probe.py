@@ -29,13 +29,14 @@ class Probe:
         split: the network, cut.
         entrance: how its head begins, if that is known.
         images: (N, C, H, W), what the network is given.
-        targets: (N,), the classes to explain; None takes those that the head predicts.
+        features: (N, K, h, w), what the trunk makes of them.
         differentiable: run the head so that `gradient` needs no second pass.
         chunk: ablated features that go through the head at a time; None fits the memory.
 
     Attributes:
-        features: (N, K, h, w), detached; not to be changed.
+        features: not to be changed.
         logits: (N, classes), detached.
+        targets: (N,), the classes to explain: at first those that the head predicts.
         ablations: (N,), how many ablations were asked of the head for each image (masked pictures, in Score-CAM).
     """
 
@@ -44,18 +45,17 @@ class Probe:
         split: Split,
         entrance: Entrance | None,
         images: Tensor,
-        targets: Tensor | None = None,
+        features: Tensor,
         differentiable: bool = False,
         chunk: int | None = None,
     ):
         self.split, self.entrance, self.images, self._chunk = split, entrance, images, chunk
-        with torch.no_grad():
-            self.features = split.trunk(images)
+        self.features = features
         self._start = self.features.detach().requires_grad_(differentiable)
         with torch.set_grad_enabled(differentiable):
             self._output = split.head(self._start)
         self.logits = self._output.detach()
-        self.targets = self.logits.argmax(-1) if targets is None else targets
+        self.targets = self.logits.argmax(-1)
         self.ablations = torch.zeros(len(images), dtype=torch.long)
 
     @property
@@ -150,8 +150,8 @@ class Probe:
         (N, K, h', r, w', c) for the r x c locations of each of the h' x w' places. Locations at the same spot of their
         places are zeroed together: no place sees two of them.
         """
-        (r, c), (height, width) = strides, self._led.shape[2:]
-        falls = self._led.new_empty(*self._led.shape[:3], r, width, c)
+        r, c = strides
+        falls = self._led.new_empty(*self._led.shape[:3], r, self._led.shape[3], c)
         for row in range(r):
             for column in range(c):
                 ablated = self.features.clone()
@@ -173,7 +173,7 @@ class Probe:
         return _head_gradient(self.entrance.split, self._led, self.targets)
 
     def _through_rest(self, changes: Callable[[Tensor], Tensor], falls: Tensor, every_class: bool) -> Tensor:
-        """Drops (N, ablations) or (N, classes, ablations) from the changes (n, ablations, units) after the linear layer."""
+        """Drops (N, ablations) or (N, classes, ablations), from changes (n, ablations, units) of the linear layer."""
         assert self.entrance is not None and self.entrance.linear is not None
         linear, rest = self.entrance.linear, self.entrance.rest
         ablations = falls[0].numel() // (falls.shape[1] if falls.ndim == 6 else falls[0, 0].numel())

@@ -16,7 +16,7 @@ from torch.fx import Node
 from torch.nn.modules import activation, batchnorm, dropout, pooling
 from torch.nn.modules.utils import _pair
 
-from xcnn.models.split import Split, _between, _extract, _operation, _sizes
+from xcnn.models.split import Split, _between, _extract, _names, _operation, _sizes
 
 __all__ = ["Entrance", "entrance"]
 
@@ -26,10 +26,10 @@ _POINTWISE_MODULES = (
     *(activation.Hardsigmoid, activation.Hardtanh, activation.Sigmoid, activation.Tanh, nn.Identity),
     *(dropout._DropoutNd, batchnorm.BatchNorm2d),
 )
-_POINTWISE = frozenset(
-    "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish softplus hardsigmoid hardtanh sigmoid tanh".split()
+_POINTWISE = _names(
+    "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish softplus hardsigmoid hardtanh sigmoid tanh"
 )
-_POOLINGS = {F.max_pool2d: 1, F.avg_pool2d: 1}
+_POOLINGS = (F.max_pool2d, F.avg_pool2d)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def entrance(split: Split) -> Entrance | None:
 
 def _linear(split: Split, cut: Node) -> tuple[nn.Linear, Node] | None:
     """The linear layer that flattened maps enter, with the node of its output."""
-    here, flat, sizes = cut, False, _sizes(cut.graph)
+    here, sizes = cut, _sizes(cut.graph)
+    flat: bool = False
     while len(users := [user for user in here.users if user not in sizes]) == 1:
         node = users[0]
         module = split.root.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -121,11 +122,11 @@ def _linear(split: Split, cut: Node) -> tuple[nn.Linear, Node] | None:
         if isinstance(module, nn.Linear):
             return (module, node) if flat else None
         if isinstance(module, nn.Flatten):
-            flat = module.start_dim == 1 and module.end_dim == -1
+            flat = bool(module.start_dim == 1 and module.end_dim == -1)
         elif module is None and _operation(node) == "flatten":
             flat = (*node.args[1:], *node.kwargs.values()) in ((1,), (1, -1))
         elif module is None and _operation(node) in ("view", "reshape"):
-            flat = len(node.args) == 3 and node.args[2] == -1  # x.view(x.size(0), -1)
+            flat = node.args[2:] == (-1,)  # x.view(x.size(0), -1)
         elif not isinstance(module, nn.Identity | dropout._DropoutNd):
             return None
         here = node
