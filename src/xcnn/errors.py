@@ -11,3 +11,7 @@ class UserError(ValueError):
 
 class Diverged(UserError):
     """A training whose loss stopped being finite; the last good checkpoint is still there."""
+
+
+class Missing(UserError):
+    """Data or weights that are not at hand; what does not need them can still be run."""

@@ -21,12 +21,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from xcnn.attribution import Method
 from xcnn.data.tensors import TensorDataModule
-from xcnn.errors import Diverged, UserError
+from xcnn.errors import Diverged, Missing, UserError
 from xcnn.files import writable
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.report.cells import Cell, Measured
+from xcnn.report.explanations import Subject
 from xcnn.report.loggers import curve_loggers
+from xcnn.report.pooled import Pool
 from xcnn.report.provenance import REPOSITORY, provenance
 from xcnn.report.publish import Summarise, brief, publish
 from xcnn.training.classifier import Classifier
@@ -35,7 +38,7 @@ from xcnn.training.fit import fit
 CONF = REPOSITORY / "conf"
 
 # Settings that say where and how fast, not what: no part of a fingerprint.
-PLACE = ("paths", "logger", "sweeps", "identity", "cell", "order")
+PLACE = ("paths", "logger", "sweeps", "may_lack", "identity", "cell", "order")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 
 OmegaConf.register_new_resolver("repository", lambda part: str(REPOSITORY / part), replace=True)
@@ -154,6 +157,39 @@ def trained(cfg: DictConfig) -> Trained:
     return Trained(module.network, data, record, folder)
 
 
+def explained(cfg: DictConfig) -> Subject:
+    """The configured network with its weights, and the pictures of the configured data set.
+
+    Raises:
+        Missing: there are no such weights, or no such data, at hand.
+    """
+    network = build(cfg.model)
+    data = build(cfg.data)
+    data.setup()
+    device = torch.device("cuda" if cfg.trainer.accelerator == "gpu" else "cpu")
+    network = network.to(device, memory_format=torch.channels_last if cfg.trainer.channels_last else None)
+    if len(data.classes) != cfg.n_classes:
+        raise UserError(f"{data.name} has {len(data.classes)} classes, and the network {cfg.n_classes}.")
+    return Subject(
+        network.eval(),
+        build(cfg.preprocessing).normalise,
+        data.pictures,
+        data.name,
+        data.manifest,
+        data.classes,
+        settings(cfg)["model"]["weights"]["hash"],
+        device,
+        cfg.trainer.precision,
+        cfg.batch,
+    )
+
+
+def attribution(cfg: DictConfig, network: nn.Module) -> Method:
+    """The configured attribution method, at the layer that the network's configuration names."""
+    method: Method = build(cfg.attribution)(network, layer=cfg.cam_layer)
+    return method
+
+
 def variant(cfg: DictConfig, cell: Cell, *overrides: str) -> DictConfig:
     """The configuration of this cell with some choices changed (`penalty=none`): the "before" of a before and after."""
     own = [override for override in cell.overrides if not override.startswith(("experiment=", "identity="))]
@@ -179,7 +215,13 @@ def cell_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Cell:
     return Cell(cfg.identity, cfg.cell, folder, settings(cfg), labels, overrides)
 
 
-def launch(file: str, measure: Measure, summarise: Summarise, afterwards: Afterwards | None = None) -> None:
+def launch(
+    file: str,
+    measure: Measure,
+    summarise: Summarise,
+    afterwards: Afterwards | None = None,
+    pool: Pool | None = None,
+) -> None:
     """Run an experiment from the command line: `<paper>/<name>.py [render] [sweep=NAME] [overrides]`.
 
     Runs the sweeps that the configuration names under `sweeps` (all, or the one asked for), each cell once, and renders
@@ -192,12 +234,13 @@ def launch(file: str, measure: Measure, summarise: Summarise, afterwards: Afterw
         summarise: all rows, to the text and the figures of the page.
         afterwards: called with the configuration of each cell that is finished, also if it was before: makes sure of
             what stands elsewhere than in the cell's folder.
+        pool: how the rows of several cells are put together.
     """
     path = Path(file).resolve()
     identity = f"{path.parent.name}/{path.stem}"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors to us instead of printing them its own way
     try:
-        _launch(identity, measure, summarise, sys.argv[1:], afterwards)
+        _launch(identity, measure, summarise, sys.argv[1:], afterwards, pool)
     except (UserError, _Stop, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("XCNN_TRACEBACK"):
             raise
@@ -206,7 +249,12 @@ def launch(file: str, measure: Measure, summarise: Summarise, afterwards: Afterw
 
 
 def _launch(
-    identity: str, measure: Measure, summarise: Summarise, arguments: list[str], afterwards: Afterwards | None = None
+    identity: str,
+    measure: Measure,
+    summarise: Summarise,
+    arguments: list[str],
+    afterwards: Afterwards | None,
+    pool: Pool | None,
 ) -> None:
     render = "render" in arguments
     wanted = [argument.removeprefix("sweep=") for argument in arguments if argument.startswith("sweep=")]
@@ -227,7 +275,11 @@ def _launch(
                 _sweep(identity, measure, [*swept, *overrides], afterwards)
             except Diverged as error:  # the other cells have run; their results are published
                 failed = error
-    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), to_wandb=not render)
+            except _Stop as stop:
+                if not (isinstance(stop.error, Missing) and name in cfg.get("may_lack", []) and len(sweeps) > 1):
+                    raise
+                print(f"sweep {name} is not run: {stop.error}", file=sys.stderr)
+    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool)
     print(brief(page))
     if failed is not None:
         print(f"error: {failed}", file=sys.stderr)

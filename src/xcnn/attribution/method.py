@@ -92,6 +92,12 @@ class Method(ABC):
             raise UserError(f"{type(self).__name__} gave a map with NaN or infinity at layer {self.layer!r}.")
         return Explanation(maps, probe.targets, probe.logits, probe.score <= 0, probe.ablations)
 
+    def logits(self, images: Tensor) -> Tensor:
+        """The network's logits (N, classes), in the precision in which `explain` gives them."""
+        features = self._features(images)
+        with precisely(images.device):
+            return self.split.head(features)
+
     def probe(self, images: Tensor, targets: Targets = None) -> Probe:
         """The images at the cut, with everything checked.
 
@@ -105,10 +111,7 @@ class Method(ABC):
             got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
             raise UserError(f"images are {got}; pass a float tensor (N, C, H, W), normalised as the network needs.")
         chosen = None if targets is None else _classes(targets, len(images)).to(images.device)
-        with torch.inference_mode(False), torch.no_grad():
-            features = self.split.trunk(images)
-        if torch.is_autocast_enabled(images.device.type):
-            features = features.float()
+        features = self._features(images)
         if features.ndim != 4:
             raise UserError(
                 f"layer {self.layer!r} gives {tuple(features.shape)}, not maps (N, K, h, w): cut before the pooling."
@@ -130,6 +133,11 @@ class Method(ABC):
                 raise UserError(f"target {wrong[0]} is out of range: the network has classes 0 to {classes - 1}.")
             probe.targets = chosen
         return probe
+
+    def _features(self, images: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            features = self.split.trunk(images)
+        return features.float() if torch.is_autocast_enabled(images.device.type) else features
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from xcnn.errors import UserError
+from xcnn.errors import Missing, UserError
 from xcnn.files import atomic
 
 COUNTER = "num_batches_tracked"  # of BatchNorm; only training with momentum None reads it, so a file may lack it
@@ -23,12 +23,13 @@ def load_weights(
         remedy: what the message says when there is no such file.
 
     Raises:
-        UserError: the file is missing or damaged, or its tensors are not this network's (named, with their shapes).
+        Missing: there is no such file.
+        UserError: the file is damaged, or its tensors are not this network's (named, with their shapes).
     """
     try:
         tensors = load_file(path)
     except FileNotFoundError as error:
-        raise UserError(f"no weights at {path}. {remedy}") from error
+        raise Missing(f"no weights at {path}. {remedy}") from error
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}). Delete it and run the same command again.") from error
     own = network.state_dict()

@@ -20,6 +20,7 @@ from xcnn.figures import save_png
 from xcnn.files import atomic, read_json, write_json
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.report import cells
+from xcnn.report.pooled import Pool, pooled
 from xcnn.report.provenance import REPOSITORY
 from xcnn.report.tables import Comparison, PaperNumber, Record, Row, aggregate, compare, markdown, read_paper
 from xcnn.report.wandb_run import log_run, mode
@@ -57,7 +58,13 @@ Summarise = Callable[[Sequence[Row], Sequence[PaperNumber]], Summary]
 
 
 def publish(
-    identity: str, runs: Path, results: Path, summarise: Summarise, order: Sequence[str] = (), to_wandb: bool = True
+    identity: str,
+    runs: Path,
+    results: Path,
+    summarise: Summarise,
+    order: Sequence[str] = (),
+    to_wandb: bool = True,
+    pool: Pool | None = None,
 ) -> Path:
     """Merge this machine's finished cells into the committed records and render them.
 
@@ -70,6 +77,8 @@ def publish(
         results: the folder of all results.
         summarise: of this experiment: our rows and the paper's numbers, to the page.
         order: of the methods in tables.
+        to_wandb: send what changed to W&B as well.
+        pool: how the rows of several cells are put together; tables are then of what came of that.
 
     Returns:
         The rendered page, `results/<paper>/<name>.md`.
@@ -80,7 +89,8 @@ def publish(
     home, (paper, name) = runs / identity, identity.split("/")
     folder = results / paper
     known = {record["cell"]: record for record in read_records(folder / f"{name}.runs.jsonl")}
-    for record in cells.records(home):
+    measured = list(cells.records(home))
+    for record in measured + (pooled(home, measured, pool) if pool is not None else []):
         known[record["cell"]] = record
         for file in record["files"]:
             if not file.startswith((f"{name}.", f"{name}-")):
@@ -93,7 +103,7 @@ def publish(
     lines = "".join(json.dumps(record, sort_keys=True, allow_nan=False) + "\n" for record in records)
     _put(folder / f"{name}.runs.jsonl", lines.encode())
 
-    rows = aggregate(records, order)
+    rows = aggregate([record for record in records if "pooled" in record["details"]] or records, order)
     entered = folder / f"{name}.paper.csv"  # by hand, hence in the repository, wherever these results go
     paper_numbers = read_paper(entered if entered.is_file() else REPOSITORY / "results" / paper / entered.name)
     summary = summarise(rows, paper_numbers)
@@ -175,12 +185,12 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
     lines = []
     for comparison in comparisons:
         number, row = comparison.paper, comparison.row
-        ours = f"{row.show(number.metric)} ({row.n})" if row else "-"
+        ours = f"{row.show(comparison.metric)} ({row.n})" if row else "-"
         difference = "-" if math.isnan(comparison.difference) else f"{comparison.difference:+.3f}"
         lines.append(
             [
                 number.row,
-                number.metric,
+                comparison.metric,
                 f"{number.value:g}",
                 number.source,
                 ours,
@@ -258,7 +268,7 @@ def wandb_tables(
             [
                 {
                     "method": comparison.paper.row,
-                    "quantity": comparison.paper.metric,
+                    "quantity": comparison.metric,
                     "paper": comparison.paper.value,
                     "ours": comparison.paper.value + comparison.difference,
                     "difference": comparison.difference,

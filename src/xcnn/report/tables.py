@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,9 @@ def _defined(values: Iterable[float | None]) -> list[float]:
 class PaperNumber:
     """A number that the paper prints, entered by hand with where it stands.
 
-    `row` is the method whose mean it is compared with; `dataset` and `model` may be empty (any). `tolerance` is
-    absolute. `not_run` says why there is no record, where that is known beforehand.
+    `row` is the method whose mean it is compared with; `dataset` and `model` may be empty (any). `metric` may end in
+    `/*`, where the paper leaves a choice open: each choice that was run is compared. `tolerance` is absolute. `not_run`
+    says why there is no record, where that is known beforehand.
     """
 
     row: str
@@ -161,15 +163,16 @@ def read_paper(path: Path) -> list[PaperNumber]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paper's number beside ours. `row` is None where nothing was run; the verdict then says why."""
+    """A paper's number beside our `metric`. `row` is None where nothing was run; the verdict then says why."""
 
     paper: PaperNumber
     row: Row | None
+    metric: str
     verdict: str
 
     @property
     def difference(self) -> float:
-        return math.nan if self.row is None else self.row.mean.get(self.paper.metric, math.nan) - self.paper.value
+        return math.nan if self.row is None else self.row.mean.get(self.metric, math.nan) - self.paper.value
 
 
 def compare(rows: Sequence[Row], paper: Iterable[PaperNumber], command: str) -> list[Comparison]:
@@ -177,20 +180,19 @@ def compare(rows: Sequence[Row], paper: Iterable[PaperNumber], command: str) -> 
     comparisons = []
     for number in paper:
         ours = [
-            row
+            (row, metric)
             for row in rows
-            if row.method == number.row
-            and number.dataset in ("", row.dataset)
-            and number.model in ("", row.model)
-            and not math.isnan(row.mean.get(number.metric, math.nan))
+            if row.method == number.row and number.dataset in ("", row.dataset) and number.model in ("", row.model)
+            for metric in row.mean
+            if fnmatchcase(metric, number.metric) and not math.isnan(row.mean[metric])
         ]
         if not ours:
             reason = number.not_run or f"no record yet; `{command}` makes it"
-            comparisons.append(Comparison(number, None, f"not run: {reason}"))
-        for row in ours:
-            within = abs(row.mean[number.metric] - number.value) <= number.tolerance
+            comparisons.append(Comparison(number, None, number.metric, f"not run: {reason}"))
+        for row, metric in ours:
+            within = abs(row.mean[metric] - number.value) <= number.tolerance
             verdict = "within" if within else "outside"
-            comparisons.append(Comparison(number, row, f"{verdict} ± {number.tolerance:g}"))
+            comparisons.append(Comparison(number, row, metric, f"{verdict} ± {number.tolerance:g}"))
     return comparisons
 
 
