@@ -1,7 +1,7 @@
 """The networks of torchvision and timm by name, with weights from a file; nothing is downloaded."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Preprocessing:
         return (images - mean) / std
 
 
-def backbone(name: str, n_classes: int = 1000, weights: str | Path | None = None) -> nn.Module:
+def backbone(name: str, n_classes: int = 1000, weights: str | Path | None = None, **options: Any) -> nn.Module:
     """A classification network in eval mode, on the CPU in float32.
 
     Args:
@@ -59,29 +59,32 @@ def backbone(name: str, n_classes: int = 1000, weights: str | Path | None = None
         n_classes: width of the last layer.
         weights: a `.safetensors` file with the network's own tensor names, in any float type; None leaves the
             network as torch's random generator draws it.
+        options: of the network's own builder, such as `dropout=0.0` of torchvision's VGG.
 
     Raises:
         UserError: an unknown name (lists near ones); no file at `weights`, or one of another network.
     """
-    network = _build(name, n_classes)
+    network = _build(name, n_classes, options)
     if weights is not None:
         target = Path(weights).stem.replace("_", "-")
         load_weights(network, weights, f"Run `make weights-{target}`, or name another file with model.weights=PATH.")
     return network.eval()
 
 
-def _build(name: str, n_classes: int) -> nn.Module:
+def _build(name: str, n_classes: int, options: Mapping[str, Any]) -> nn.Module:
     source, _, short = name.rpartition("/")
     if source == "timm":
         import timm  # takes seconds
 
         if short not in timm.list_models():
             raise _unknown(name, [f"timm/{known}" for known in timm.list_models()])
-        return timm.create_model(short, pretrained=False, num_classes=n_classes)
+        return timm.create_model(short, pretrained=False, num_classes=n_classes, **options)
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise _unknown(name, known)
-    return torchvision.models.get_model(name, weights=None, num_classes=n_classes, **_AS_TRAINED.get(name, {}))
+    return torchvision.models.get_model(
+        name, weights=None, num_classes=n_classes, **_AS_TRAINED.get(name, {}), **options
+    )
 
 
 def _unknown(name: str, known: Sequence[str]) -> UserError:
