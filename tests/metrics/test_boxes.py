@@ -19,6 +19,7 @@ def test_mask_has_exclusive_edges_and_is_the_union() -> None:
 def test_fractional_edges_take_the_pixels_whose_centre_is_inside() -> None:
     assert box_mask(torch.tensor([[0.4, 0.0, 2.5, 1.0]]), (1, 4)).tolist() == [[True, True, False, False]]
     assert box_mask(torch.tensor([[0.6, 0.0, 2.6, 1.0]]), (1, 4)).tolist() == [[False, True, True, False]]
+    assert box_mask(torch.tensor([[0.5, 0.0, 2.5, 1.0]]), (1, 4)).tolist() == [[True, True, False, False]]
 
 
 def test_masks_of_images_with_and_without_boxes() -> None:

@@ -56,7 +56,7 @@ def largest_component_box(maps: Tensor, threshold: float = 0.15) -> Tensor:
     """
     if not 0 <= threshold < 1:
         raise UserError(f"threshold is {threshold}; it is a share of the map's maximum: choose one in [0, 1).")
-    maps = at_size(maps, maps.shape[1:]).clamp(min=0)
+    maps = at_size(maps, maps.shape[1:])
     marked = (maps > threshold * maps.amax((1, 2), keepdim=True)).cpu().numpy()
     return torch.tensor([_largest(mask) for mask in marked], dtype=torch.float32, device=maps.device).reshape(-1, 4)
 
