@@ -1,31 +1,67 @@
 """How good an explanation is."""
 
+from xcnn.metrics.bootstrap import Difference, Interval, bootstrap_means, interval, paired_difference, percentiles
 from xcnn.metrics.boxes import box_iou_best, box_mask, box_masks, largest_component_box, localised
+from xcnn.metrics.faithfulness import (
+    FILLS,
+    KEEPS,
+    Outputs,
+    Protocol,
+    average_drop,
+    drop_share,
+    increase,
+    increased,
+    protocols,
+    wins,
+)
 from xcnn.metrics.feature_maps import feature_map_rows, feature_map_values, thinned_succinctness
+from xcnn.metrics.human_study import Comparison, Preferences, fleiss_kappa, model_comparison, preferences, vote_counts
 from xcnn.metrics.localisation import energy_inside, iou, pointing_game, top_fraction_overlap
 from xcnn.metrics.perturbation import auc, blurred, deletion_curves, insertion_curves
 from xcnn.metrics.ranking import relevance_rank
 from xcnn.metrics.road import impute, road_combined, road_scores
 
 __all__ = [
+    "FILLS",
+    "KEEPS",
+    "Comparison",
+    "Difference",
+    "Interval",
+    "Outputs",
+    "Preferences",
+    "Protocol",
     "auc",
+    "average_drop",
     "blurred",
+    "bootstrap_means",
     "box_iou_best",
     "box_mask",
     "box_masks",
     "deletion_curves",
+    "drop_share",
     "energy_inside",
     "feature_map_rows",
     "feature_map_values",
+    "fleiss_kappa",
     "impute",
+    "increase",
+    "increased",
     "insertion_curves",
+    "interval",
     "iou",
     "largest_component_box",
     "localised",
+    "model_comparison",
+    "paired_difference",
+    "percentiles",
     "pointing_game",
+    "preferences",
+    "protocols",
     "relevance_rank",
     "road_combined",
     "road_scores",
     "thinned_succinctness",
     "top_fraction_overlap",
+    "vote_counts",
+    "wins",
 ]

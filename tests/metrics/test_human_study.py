@@ -1,0 +1,190 @@
+"""The studies' arithmetic against the paper's totals, textbook values and answers counted by hand."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xcnn.errors import UserError
+from xcnn.metrics.human_study import fleiss_kappa, model_comparison, preferences, vote_counts
+
+METHODS = ("Grad-CAM", "Ablation-CAM", "Pixel Ablation-CAM")
+IMAGES = ("a", "b", "c", "d")
+GRAD, ABLATION, PIXEL, SAME = *METHODS, "same"
+
+
+def votes(*rows: tuple[str, int, str | None]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["image", "rater", "choice"])
+
+
+# a: three raters; b: one of two answered; c: shown, its answer missing; d: not answered.
+ANSWERS = votes(("a", 1, PIXEL), ("a", 2, PIXEL), ("a", 3, SAME), ("b", 2, GRAD), ("b", 1, None), ("c", 1, None))
+
+
+# Section 4.3
+
+
+def test_counts_by_hand() -> None:
+    counts = vote_counts(ANSWERS, IMAGES, METHODS)
+    assert counts.tolist() == [[0, 0, 2, 1], [1, 0, 0, 0], [0] * 4, [0] * 4]
+    shuffled = ANSWERS.sample(frac=1, random_state=0)
+    assert vote_counts(shuffled, IMAGES[::-1], METHODS).tolist() == counts[::-1].tolist()
+    assert not vote_counts(ANSWERS[:0], IMAGES, METHODS).any()
+
+
+def test_each_image_counts_the_same_however_many_answered() -> None:
+    result = preferences(vote_counts(ANSWERS, IMAGES, METHODS), METHODS)
+    assert {name: total.mean for name, total in result.totals.items()} == pytest.approx(
+        {GRAD: 1, ABLATION: 0, PIXEL: 2 / 3, SAME: 1 / 3}
+    )
+    assert {name: share.mean for name, share in result.shares.items()} == pytest.approx(
+        {GRAD: 3 / 5, ABLATION: 0, PIXEL: 2 / 5}
+    )
+    assert (result.maximum, result.without_votes) == (2, 2)
+
+
+def test_the_papers_totals_and_share() -> None:
+    # Its totals are multiples of 1/4 that add up to 250: one way to get them is four of the raters for every image.
+    choices = np.repeat([0, 1, 2, 3], [161, 314, 463, 62])
+    counts = np.stack([np.bincount(choices[image::250], minlength=4) for image in range(250)])
+    result = preferences(counts, METHODS)
+    assert [total.mean for total in result.totals.values()] == pytest.approx([40.25, 78.50, 115.75, 15.50])
+    assert result.maximum == 250
+    assert result.shares[PIXEL].mean == pytest.approx(115.75 / 234.5)
+    assert 100 * result.shares[PIXEL].mean == pytest.approx(49.35, abs=0.011)  # printed 49.35; it is 49.360
+    assert 44 < 100 * result.shares[PIXEL].low < 49.35 < 100 * result.shares[PIXEL].high < 54
+
+
+def test_intervals_are_of_the_resampled_images() -> None:
+    counts = np.random.default_rng(3).integers(0, 4, (30, 4))
+    counts[5] = 0
+    result = preferences(counts, METHODS, n_resamples=200, seed=4, level=0.8)
+    voted = counts[counts.any(1)]
+    per_image = voted / voted.sum(1, keepdims=True)
+    drawn = np.random.default_rng(4).integers(0, len(voted), (200, len(voted)))
+    totals = per_image[drawn].sum(1)
+    shares = totals[:, :3] / totals[:, :3].sum(1, keepdims=True)
+    for resampled, intervals in ((totals, result.totals), (shares, result.shares)):
+        expected = np.quantile(resampled, [0.1, 0.9], axis=0).T
+        np.testing.assert_allclose([entry[1:] for entry in intervals.values()], expected)
+
+
+def test_only_same_leaves_nothing_to_share() -> None:
+    result = preferences(np.array([[0, 0, 0, 5]]), METHODS)
+    assert result.totals[SAME].mean == 1
+    assert np.isnan([share.mean for share in result.shares.values()]).all()
+
+
+# Agreement
+
+
+def test_kappa_of_the_textbook() -> None:
+    """14 raters, 10 subjects, 5 categories: the example of Wikipedia's "Fleiss' kappa", 0.210."""
+    table = """0 0 0 0 14  0 2 6 4 2  0 0 3 5 6  0 3 9 2 0  2 2 8 1 1
+               7 7 0 0 0   3 2 6 3 0  2 5 3 2 2  6 5 2 1 0  0 2 2 3 7"""
+    counts = np.array(table.split(), int).reshape(10, 5)
+    assert fleiss_kappa(counts) == pytest.approx(0.210, abs=5e-4)
+
+
+def test_kappa_with_missing_answers_is_agreement_of_pairs() -> None:
+    counts = np.array([[3, 0, 1], [0, 2, 0], [1, 0, 0], [0, 0, 0], [1, 1, 2]])  # 4, 2, 1, 0 and 4 raters
+    pairs = []
+    for row in counts[[0, 1, 4]]:
+        raters = np.repeat(range(3), row)
+        pairs.append(np.mean([i == j for i, j in itertools.permutations(raters.tolist(), 2)]))
+    shares = (np.array([3, 0, 1]) / 4 + [0, 1, 0] + [1, 0, 0] + np.array([1, 1, 2]) / 4) / 4
+    chance = (shares**2).sum()
+    assert fleiss_kappa(counts) == pytest.approx((np.mean(pairs) - chance) / (1 - chance))
+
+
+def test_kappa_at_its_ends() -> None:
+    assert fleiss_kappa(np.array([[5, 0], [0, 5]])) == 1
+    assert fleiss_kappa(np.array([[1, 1], [1, 1]])) == -1
+    for counts in ([[5, 0], [3, 0]], [[1, 0], [0, 1]], [[0, 0]]):  # one category, no pair, no vote
+        assert np.isnan(fleiss_kappa(np.array(counts)))
+    chance = np.random.default_rng(0).multinomial(15, [0.2, 0.3, 0.5], 2000)
+    assert fleiss_kappa(chance) == pytest.approx(0, abs=0.01)
+
+
+# Section 4.4
+
+
+def scores(*rows: tuple[str, int, str, float | None]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["image", "rater", "left", "score"])
+
+
+MODELS = ("ResNet-50", "VGG-16")
+
+
+def test_blind_order_is_undone_and_images_count_the_same() -> None:
+    answers = scores(
+        ("a", 1, "ResNet-50", 2),
+        ("a", 2, "VGG-16", -1),
+        ("a", 3, "VGG-16", 0),
+        ("b", 1, "VGG-16", 2),
+        ("c", 1, "VGG-16", None),
+    )
+    result = model_comparison(answers, IMAGES, MODELS)
+    assert result.score.mean == pytest.approx((1 - 2) / 2)
+    assert (result.images, result.without_scores) == (2, 2)
+    assert (result.score.low, result.score.high) == (-2, 1)
+    other = model_comparison(answers, IMAGES, MODELS[::-1])
+    assert other.score.mean == -result.score.mean
+
+
+def test_the_papers_mean() -> None:
+    """1.48 from 25 images and four raters; which side a model was on changes nothing."""
+    given = np.random.default_rng(0).permutation(np.repeat([2, 1, 0], [60, 28, 12]))
+    left = np.random.default_rng(1).integers(0, 2, 100)
+    rows = [
+        (f"image {k // 4}", k % 4, MODELS[side], score * (1 - 2 * side))
+        for k, (score, side) in enumerate(zip(given.tolist(), left.tolist(), strict=True))
+    ]
+    result = model_comparison(scores(*rows), [f"image {k}" for k in range(25)], MODELS)
+    assert result.score.mean == pytest.approx(1.48)
+    error = given.reshape(25, 4).mean(1).std() / 5
+    assert result.score.high - result.score.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (votes(("a", 1, "Score-CAM")), "choice 'Score-CAM' is not known"),
+        (votes(("e", 1, SAME)), "image 'e' is not known"),
+        (votes(("a", 1, SAME), ("a", 1, PIXEL)), "more than once"),
+        (votes().drop(columns="rater"), "no column rater"),
+    ],
+)
+def test_votes_that_cannot_be(answers: pd.DataFrame, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        vote_counts(answers, IMAGES, METHODS)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (scores(("a", 1, "VGG-16", 3)), "score 3 is not one of"),
+        (scores(("a", 1, "VGG-16", 1), ("b", 1, "VGG-16", 0.5)), "score 0.5"),
+        (scores(("a", 1, "VGG-19", 1)), "left 'VGG-19'"),
+        (scores(("e", 1, "VGG-16", 1)), "image 'e'"),
+        (scores(("a", 1, "VGG-16", 1), ("a", 1, "ResNet-50", 1)), "more than once"),
+        (scores(("a", 1, "VGG-16", None)), "collect answers"),
+        (scores().drop(columns="left"), "no column left"),
+    ],
+)
+def test_scores_that_cannot_be(answers: pd.DataFrame, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        model_comparison(answers, IMAGES, MODELS)
+
+
+def test_counts_that_cannot_be() -> None:
+    with pytest.raises(UserError, match="collect answers"):
+        preferences(np.zeros((3, 4), int), METHODS)
+    with pytest.raises(UserError, match="same methods"):
+        preferences(np.ones((3, 3), int), METHODS)
+    with pytest.raises(UserError, match="listed twice"):
+        vote_counts(ANSWERS, (*IMAGES, "a"), METHODS)
