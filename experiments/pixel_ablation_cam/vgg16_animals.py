@@ -6,7 +6,8 @@ Reports:    nothing on such a network; it gives table 2 a VGG-16 row that says w
 Cost:       one training of 10 epochs, about an hour on 2 CPU cores (bfloat16), 4 GB; the file of weights has 270 MB.
 Deviations: VGG-16 with BatchNorm, trained from scratch on 48 animal classes of Tiny ImageNet (64 x 64, 500 images
             each): ImageNet's images have been seen by every network with ImageNet weights. 32 x 32 for the first 9
-            epochs, and no dropout, because it learns too slowly for ten. Kernels and matrices are kept, and measured, in float16.
+            epochs, and no dropout, because it learns too slowly for ten. Kernels and matrices are kept,
+            and measured, in float16.
 """
 
 from collections.abc import Sequence
