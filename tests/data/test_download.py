@@ -1,13 +1,20 @@
 """The explicit download: one message and status 2 without a network, nothing fetched that is there."""
 
+import hashlib
+import io
 import runpy
 import sys
 import urllib.error
 import urllib.request
+import zipfile
+from email.message import Message
 from pathlib import Path
+from urllib.response import addinfourl
 
 import pytest
+from PIL import Image
 
+from xcnn.data import download
 from xcnn.data.download import main
 
 
@@ -35,7 +42,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-@pytest.mark.parametrize(("name", "title"), [("cifar10", "CIFAR-10"), ("mnist", "MNIST")])
+@pytest.mark.parametrize(
+    ("name", "title"), [("cifar10", "CIFAR-10"), ("mnist", "MNIST"), ("tiny-imagenet", "Tiny ImageNet")]
+)
 def test_without_network_says_so_and_leaves_with_2(
     tmp_path: Path, no_network: list[str], capsys: pytest.CaptureFixture[str], name: str, title: str
 ):
@@ -75,6 +84,125 @@ def test_shapes_need_no_download(tmp_path: Path, no_network: list[str], capsys: 
     assert main(["shapes", "--root", str(tmp_path)]) == 0
     assert "nothing to download" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == no_network == []
+
+
+def tiny_imagenet(extra: str = "tiny-imagenet-200/test/note.txt") -> bytes:
+    """The zip of Tiny ImageNet in miniature: one class with one image in each part."""
+    picture, content = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (64, 64)).save(picture, "jpeg")
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in ("train/n01/images/n01_0.JPEG", "val/images/val_0.JPEG"):
+            archive.writestr(f"tiny-imagenet-200/{name}", picture.getvalue())
+        archive.writestr("tiny-imagenet-200/val/val_annotations.txt", "val_0.JPEG\tn01\t0\t0\t63\t63\n")
+        archive.writestr("tiny-imagenet-200/wnids.txt", "n01\n")
+        archive.writestr("tiny-imagenet-200/words.txt", "n01\tgoldfish\n")
+        archive.writestr(extra, "text")
+    return content.getvalue()
+
+
+class Server:
+    """Answers every request with `content`, from the byte asked for if it can; `sends` limits what gets through."""
+
+    def __init__(self, content: bytes, ranges: bool = True):
+        self.content, self.ranges, self.sends = content, ranges, len(content)
+        self.started_at: list[int] = []
+
+    def __call__(self, request: urllib.request.Request, timeout: float) -> addinfourl:
+        start = int(request.get_header("Range", "bytes=0-")[6:-1]) if self.ranges else 0
+        self.started_at.append(start)
+        headers = Message()
+        headers["Content-Length"] = str(len(self.content) - start)
+        if start >= len(self.content):
+            raise urllib.error.HTTPError(request.full_url, 416, "Range Not Satisfiable", headers, None)
+        status = 206 if self.ranges and request.has_header("Range") else 200
+        return addinfourl(io.BytesIO(self.content[start:][: self.sends]), headers, request.full_url, status)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    return serve(monkeypatch, Server(tiny_imagenet()))
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
+    monkeypatch.setattr(urllib.request, "urlopen", server)
+    monkeypatch.setattr(download, "TINY_IMAGENET_SHA256", hashlib.sha256(server.content).hexdigest())
+    return server
+
+
+def test_tiny_imagenet_is_fetched_once_and_leaves_nothing_else(
+    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
+):
+    root = tmp_path / "data"
+    command = ["tiny-imagenet", "--root", str(root)]
+    assert main(command) == 0 and f"Tiny ImageNet is now there, below {root}." in capsys.readouterr().out
+    assert main(command) == 0 and "Tiny ImageNet (1 of 200 classes) is already there" in capsys.readouterr().out
+    assert server.started_at == [0]
+    assert [path.name for path in root.iterdir()] == ["tiny-imagenet-200"]
+    assert (root / "tiny-imagenet-200" / "words.txt").read_text() == "n01\tgoldfish\n"
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_broken_download_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ranges: bool
+):
+    server = serve(monkeypatch, Server(tiny_imagenet(), ranges))
+    server.sends = 500
+    command = ["tiny-imagenet", "--root", str(tmp_path)]
+    assert main(command) == 2
+    assert f"the connection broke after 500 of {len(server.content):,} bytes; run again" in capsys.readouterr().err
+    assert not (tmp_path / "tiny-imagenet-200").exists()
+    server.sends = len(server.content)
+    assert main(command) == 0
+    assert server.started_at == [0, 500 if ranges else 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-imagenet-200"]
+
+
+def test_a_download_killed_while_unpacking_is_unpacked_anew(tmp_path: Path, server: Server):
+    (tmp_path / "tiny-imagenet-200.zip.part").write_bytes(server.content)
+    half = tmp_path / ".tiny-imagenet-200.unpacking" / "tiny-imagenet-200"
+    half.mkdir(parents=True)
+    (half / "half").touch()
+    assert main(["tiny-imagenet", "--root", str(tmp_path)]) == 0
+    assert server.started_at == [len(server.content)]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-imagenet-200"]
+    assert not (tmp_path / "tiny-imagenet-200" / "half").exists()
+
+
+def test_another_archive_is_refused_and_forgotten(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(download, "TINY_IMAGENET_SHA256", "0" * 64)
+    assert main(["tiny-imagenet", "--root", str(tmp_path)]) == 2
+    assert "is not the archive that was expected: its SHA-256 is" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.txt", "tiny-imagenet-200/../../outside.txt", "/outside.txt", "other/a.txt"]
+)
+def test_an_archive_stays_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+):
+    serve(monkeypatch, Server(tiny_imagenet(name)))
+    assert main(["tiny-imagenet", "--root", str(tmp_path / "data")]) == 2
+    assert f"the archive holds {name!r}, which is outside tiny-imagenet-200" in capsys.readouterr().err
+    assert not (tmp_path / "data" / "tiny-imagenet-200").exists() and not list(tmp_path.rglob("outside.txt"))
+
+
+def test_a_folder_that_is_not_whole_is_left_alone(tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "tiny-imagenet-200"
+    folder.mkdir()
+    (folder / "wnids.txt").write_text("n01")
+    assert main(["tiny-imagenet", "--root", str(tmp_path)]) == 2
+    assert f"{folder} is there, but is not whole: move or delete it" in capsys.readouterr().err
+    assert server.started_at == [] and (folder / "wnids.txt").read_text() == "n01"
+
+
+def test_imagenet_says_how_to_get_it(tmp_path: Path, no_network: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(["imagenet", "--root", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "those who register, at https://image-net.org/download" in message
+    assert no_network == []
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules")  # runpy's, because this file imports the module too
