@@ -20,9 +20,7 @@ from omegaconf import DictConfig
 from xcnn.launch import attribution, explained, launch
 from xcnn.metrics.faithfulness import protocols
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.faithfulness import faithfulness_summary, measure_faithfulness, pool_faithfulness
-
-NAMED = ("grad_cam", "ablation_cam", "pixel_ablation_cam")  # by the paper's table; wins are among them
+from xcnn.report.faithfulness import NAMED, faithfulness_summary, measure_faithfulness, pool_faithfulness
 
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:
@@ -35,7 +33,7 @@ def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    return faithfulness_summary("table1", "Pixel Ablation-CAM, table 1: ResNet-50 on ImageNet val", rows, paper, NAMED)
+    return faithfulness_summary("table1", "Pixel Ablation-CAM, table 1: ResNet-50 on ImageNet val", rows, paper)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import Diverged, Missing, UserError
 from xcnn.files import writable
 from xcnn.fingerprint import file_hash, fingerprint
+from xcnn.models import fold_batch_norm
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.explanations import Subject
 from xcnn.report.loggers import curve_loggers
@@ -158,16 +159,18 @@ def trained(cfg: DictConfig) -> Trained:
 
 
 def explained(cfg: DictConfig) -> Subject:
-    """The configured network with its weights, and the pictures of the configured data set.
+    """The configured network with its weights (BatchNorm folded), and the pictures of the configured data set.
 
     Raises:
         Missing: there are no such weights, or no such data, at hand.
     """
-    network = build(cfg.model)
+    network = fold_batch_norm(build(cfg.model))
     data = build(cfg.data)
     data.setup()
     device = torch.device("cuda" if cfg.trainer.accelerator == "gpu" else "cpu")
-    network = network.to(device, memory_format=torch.channels_last if cfg.trainer.channels_last else None)
+    network = network.to(device)
+    if cfg.trainer.channels_last:
+        network = network.to(memory_format=torch.channels_last)
     if len(data.classes) != cfg.n_classes:
         raise UserError(f"{data.name} has {len(data.classes)} classes, and the network {cfg.n_classes}.")
     return Subject(

@@ -3,7 +3,9 @@
 from xcnn.models.backbones import Preprocessing, backbone
 from xcnn.models.capture import capture
 from xcnn.models.conv3 import conv3
+from xcnn.models.fold import fold_batch_norm
 from xcnn.models.split import Split, cuttable_layers, split_at, split_at_each
+from xcnn.models.vgg import small_vgg16
 from xcnn.models.weights import load_weights, save_weights
 
 __all__ = [
@@ -13,8 +15,10 @@ __all__ = [
     "capture",
     "conv3",
     "cuttable_layers",
+    "fold_batch_norm",
     "load_weights",
     "save_weights",
+    "small_vgg16",
     "split_at",
     "split_at_each",
 ]

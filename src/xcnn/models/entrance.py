@@ -96,7 +96,7 @@ def entrance(split: Split) -> Entrance | None:
     cut = here = split._cut
     needed, sizes = _between([cut], [logits]), _sizes(cut.graph)
     steps: list[_Step] = []
-    while True:
+    while split._placeholder not in _between([here], [logits]):  # a size from before `here` may be needed after it
         after = split if here is cut else Split(split.layer, root, here.graph, here)
         linear = None if after.affine else _linear(after, here)
         if after.affine or linear:
@@ -108,6 +108,7 @@ def entrance(split: Split) -> Entrance | None:
             return None
         steps.append(step)
         here = users[0]
+    return None
 
 
 def _linear(split: Split, cut: Node) -> tuple[nn.Linear, Node] | None:
@@ -120,7 +121,8 @@ def _linear(split: Split, cut: Node) -> tuple[nn.Linear, Node] | None:
         if node.args[:1] != (here,) or any(operand not in sizes for operand in node.all_input_nodes[1:]):
             return None
         if isinstance(module, nn.Linear):
-            return (module, node) if flat else None
+            alone = split._placeholder not in _between([node], [split._logits])
+            return (module, node) if flat and alone else None
         if isinstance(module, nn.Flatten):
             flat = bool(module.start_dim == 1 and module.end_dim == -1)
         elif module is None and _operation(node) == "flatten":
