@@ -78,7 +78,7 @@ def test_plane_is_restored_away_from_the_border() -> None:
     removed = torch.zeros(1, 40, 50, dtype=torch.bool)
     removed[:, 4:36, 3:45] = True
     found = impute(plane, removed)
-    torch.testing.assert_close(found, plane, atol=3e-5, rtol=0)
+    torch.testing.assert_close(found, plane, atol=2e-4, rtol=0)
     assert torch.equal(found[~removed[:, None]], plane[~removed[:, None]])
 
 
@@ -119,7 +119,7 @@ def test_preconditioner_is_symmetric_and_positive(size: tuple[int, int]) -> None
 def test_the_grad_cam_package_imputes_the_same() -> None:
     imputer = pytest.importorskip("pytorch_grad_cam.metrics.road").NoisyLinearImputer(noise=0)
     images, removed = pictures(2, 20, 26).float(), torch.cat([blobs(1, 20, 26), scattered(1, 20, 26)]) > 0.4
-    for image, gone, found in zip(images, removed, impute(images, removed), strict=True):
+    for image, gone, found in zip(images, removed, impute(images, removed, 1e-6), strict=True):
         torch.testing.assert_close(found, imputer(image, (~gone).float()), atol=2e-5, rtol=0)
 
 
