@@ -150,6 +150,19 @@ deconvolve-figure9: $(environment) ## figure 9: how many filters are active wher
 pixel-ablation-cam-vgg16-animals: $(environment) ## the VGG-16 that stands in for ImageNet's; 1 training of about an hour
 	$(call run,pixel_ablation_cam/vgg16_animals)
 
+.PHONY: pixel-ablation-cam-figure2 pixel-ablation-cam-figure3 pixel-ablation-cam-figure4 pixel-ablation-cam-figure5
+pixel-ablation-cam-figure2: $(environment) ## figure 2: heat maps of four methods on five images; no training
+	$(call run,pixel_ablation_cam/figure2)
+
+pixel-ablation-cam-figure3: $(environment) ## figure 3: explanation maps of one instance and of several; no training
+	$(call run,pixel_ablation_cam/figure3)
+
+pixel-ablation-cam-figure4: $(environment) ## figure 4: what is kept at 10, 30 and 50 % against the boxes; no training
+	$(call run,pixel_ablation_cam/figure4)
+
+pixel-ablation-cam-figure5: $(environment) ## figure 5: Pixel Ablation-CAM of two networks; no training
+	$(call run,pixel_ablation_cam/figure5)
+
 ##@ Results
 
 .PHONY: tables notebooks

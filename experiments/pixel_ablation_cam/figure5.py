@@ -1,0 +1,88 @@
+"""Pixel Ablation-CAM, figure 5: its heat maps of two networks.
+
+Paper:      Samanta et al. 2025, section 4.4 and figure 5.
+Command:    make pixel-ablation-cam-figure5
+Reports:    pictures: ResNet-50's maps look more reliable than VGG-16's, on images that both get right; 15 raters say so
+            (+1.48 on a scale from -2 to 2).
+Cost:       half a minute on a CPU core, 1 GB.
+Deviations: ResNet-18 in place of VGG-16, for want of its weights here; with them, `ARGS="figure.other=vgg16"`. The
+            paper does not name its images: the first that fit a rule (`figure.rules`), or `figure.pictures=[ids]`; its
+            raters are not asked. Both networks see the picture as the first one crops it.
+"""
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from xcnn.attribution import upsample
+from xcnn.figures import heat_map_grid, save_png
+from xcnn.launch import attribution, explained, launch, variant
+from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
+from xcnn.report.gallery import Gallery, correlation, shown, shown_words
+from xcnn.report.tables import markdown
+
+
+def measure(cfg: DictConfig, cell: Cell) -> Measured:
+    figure = cfg.figure
+    each_cfg = {cfg.network: cfg, figure.other: variant(cfg, cell, f"model={figure.other}")}
+    subjects = {network: explained(own) for network, own in each_cfg.items()}
+    pictures = shown(list(subjects.values()), figure.rules, figure.pictures)
+    galleries = {
+        network: Gallery.of(subject, {network: attribution(each_cfg[network], subject.network)}, pictures)
+        for network, subject in subjects.items()
+    }
+    maps = {network: gallery.explanations[network].maps for network, gallery in galleries.items()}
+    confidence = {network: gallery.outputs.confidence for network, gallery in galleries.items()}
+    left = {network: gallery.left(network, figure.fraction) for network, gallery in galleries.items()}
+    large = [upsample(each, pictures.images.shape[2:]) for each in maps.values()]
+    like = {figure.other: correlation(large[0], large[-1])}
+    notes = {
+        network: [f"confidence {y:.2f}, keeps {o:.2f}" for y, o in zip(confidence[network], left[network], strict=True)]
+        for network in maps
+    }
+    first = galleries[cfg.network]
+    file = f"figure5-{cfg.network}-{figure.other}.png"
+    save_png(heat_map_grid(first.rows(maps, notes), list(maps)), cell.folder / file)
+    values = {f"confidence/{network}": float(each.mean()) for network, each in confidence.items()}
+    values |= {f"left/{network}": float(each.mean()) for network, each in left.items()}
+    values["correlation"] = float(like[figure.other].nanmean())
+    details = {
+        "layers": {network: own.cam_layer for network, own in each_cfg.items()},
+        "weights": {network: subject.weights for network, subject in subjects.items()},
+        "pictures": first.as_records(confidence_of=confidence, left=left, correlation=like),
+    }
+    return subjects[cfg.network].measured(values, len(pictures.ids), details=details, files=[file])
+
+
+def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    parts, captions = [], {}
+    for record in (record for row in rows for record in row.records):
+        figure, details = record["settings"]["figure"], record["details"]
+        networks, other = list(details["layers"]), figure["other"]
+        at = " and ".join(f"{network} at {layer}" for network, layer in details["layers"].items())
+        parts += [
+            f"{record['method']} of {at}, {shown_words(figure, networks)}. For each network its confidence, in "
+            f"brackets what is left of it when only the highest {figure['fraction']:.0%} of its map's pixels are "
+            "shown, on black; and the correlation of both maps, at the picture's size.",
+            markdown(
+                ["picture", "class", *networks, "correlation"],
+                [
+                    [
+                        each["id"],
+                        each["predicted"],
+                        *(f"{each['confidence_of'][name]:.3f} ({each['left'][name]:.3f})" for name in networks),
+                        "-" if each["correlation"][other] is None else f"{each['correlation'][other]:.2f}",
+                    ]
+                    for each in details["pictures"]
+                ],
+            ),
+        ]
+        captions[f"figure5-{record['model']}-{other}.png"] = (
+            f"Figure 5: image, class and confidence of {networks[0]}; the heat of {record['method']}'s map of each "
+            "network on the grey image, the network's confidence, and what its explanation map keeps of it."
+        )
+    return Summary("Pixel Ablation-CAM, figure 5: two networks", "\n\n".join(parts), captions=captions)
+
+
+if __name__ == "__main__":
+    launch(__file__, measure, summarise)

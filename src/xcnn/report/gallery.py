@@ -1,0 +1,287 @@
+"""Pictures that a network gets right, and what several methods make of each (figures 2 to 5 of Pixel Ablation-CAM)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from xcnn.attribution import Explanation, Method, upsample
+from xcnn.data.pictures import PictureBatch
+from xcnn.errors import UserError
+from xcnn.figures import HeatMapRow
+from xcnn.metrics import Outputs, Protocol, box_mask
+from xcnn.report.explanations import Subject, differences, with_intervals
+from xcnn.report.tables import markdown
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which pictures of a list are shown: the first ones, in its order, that every network gets right and that fit.
+
+    Args:
+        n: how many, at most.
+        confidence: what each network's confidence in the picture's class is above.
+        least_boxes, most_boxes: how many boxes are in the crop; None for any number.
+        distinct: no two of one class.
+
+    Raises:
+        UserError: nothing can fit.
+    """
+
+    n: int
+    confidence: float = 0
+    least_boxes: int = 0
+    most_boxes: int | None = None
+    distinct: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or (self.most_boxes is not None and self.most_boxes < self.least_boxes) or self.confidence >= 1:
+            raise UserError(f"no picture fits {self}: choose n >= 1, confidence < 1 and most_boxes >= least_boxes.")
+
+    def words(self, networks: Sequence[str]) -> str:
+        """The rule as a page states it: `the first 5 pictures of the list that ...`."""
+        boxes = f"{self.least_boxes} boxes or more" if self.most_boxes is None else f"{self.least_boxes} boxes"
+        if self.most_boxes not in (None, self.least_boxes):
+            boxes = f"{self.least_boxes} to {self.most_boxes} boxes"
+        parts = [f"{' and '.join(networks)} get{'s' * (len(networks) == 1)} right"]
+        if self.confidence:
+            parts[0] += f" with a confidence above {self.confidence:g}"
+        if self.least_boxes or self.most_boxes is not None:
+            parts.append(f"that ha{'s' if self.n == 1 else 've'} {boxes}".replace(" 1 boxes", " 1 box"))
+        if self.distinct and self.n > 1:
+            parts.append("no two of one class")
+        return f"the first {f'{self.n} pictures' if self.n > 1 else 'picture'} of the list that {', '.join(parts)}"
+
+
+@torch.inference_mode()
+def choose(subjects: Sequence[Subject], rule: Rule) -> tuple[str, ...]:
+    """The ids of the pictures of the first subject's list that fit; all networks see them as it crops them.
+
+    Raises:
+        UserError: there is none.
+    """
+    first = subjects[0]
+    places = range(len(first.pictures))
+    chosen: dict[str, int] = {}
+    for batch in first.pictures.read_ahead(places[i : i + first.batch] for i in places[:: first.batch]):
+        most = torch.inf if rule.most_boxes is None else rule.most_boxes
+        fitting = [place for place, boxes in enumerate(batch.boxes) if rule.least_boxes <= len(boxes) <= most]
+        if not fitting:
+            continue
+        labels, right = batch.labels[fitting], torch.ones(len(fitting), dtype=torch.bool)
+        for subject in subjects:
+            with subject.autocast():
+                logits = subject.network(
+                    subject.normalise(subject.scaled(replace(batch, images=batch.images[fitting])))
+                )
+            confidence, predicted = logits.double().softmax(1).cpu().max(1)
+            right &= (predicted == labels) & (confidence > rule.confidence)
+        for place, label, fits in zip(fitting, labels.tolist(), right.tolist(), strict=True):
+            if fits and not (rule.distinct and label in chosen.values()):
+                chosen[batch.ids[place]] = label
+            if len(chosen) == rule.n:
+                return tuple(chosen)
+    if not chosen:
+        raise UserError(
+            f"{first.name} has no picture that every network gets right and that fits {rule}: ask for less confidence "
+            "or another number of boxes."
+        )
+    return tuple(chosen)
+
+
+def shown(subjects: Sequence[Subject], rules: Sequence[Mapping[str, Any]], ids: Sequence[str] | None) -> PictureBatch:
+    """The pictures that a figure shows: those with these ids, in this order, or else those that each rule chooses.
+
+    Args:
+        subjects: as for `choose`.
+        rules: arguments of `Rule`, of each.
+        ids: None for the rules' choice.
+
+    Raises:
+        UserError: the list has no such picture, or none that fits.
+    """
+    pictures = subjects[0].pictures
+    chosen = dict.fromkeys(ids or (name for rule in rules for name in choose(subjects, Rule(**rule))))
+    places = {name: place for place, name in enumerate(pictures.ids)}
+    if unknown := [name for name in chosen if name not in places]:
+        raise UserError(
+            f"{subjects[0].name} has no picture {', '.join(unknown)}; its ids are like {', '.join(pictures.ids[:2])}."
+        )
+    return pictures.read([places[name] for name in chosen])
+
+
+def shown_words(figure: Mapping[str, Any], networks: Sequence[str]) -> str:
+    """What `shown` chose, as a page states it, from the figure's settings (`rules`, `pictures`)."""
+    if figure["pictures"]:
+        return "the pictures named by `figure.pictures`"
+    return "; ".join(Rule(**rule).words(networks) for rule in figure["rules"])
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures in memory with the explanation of each by each method, for the class that the network predicts.
+
+    Attributes:
+        subject: the network.
+        pictures: n of them.
+        methods: by name.
+        explanations: of the n pictures, by method, on the CPU.
+    """
+
+    subject: Subject
+    pictures: PictureBatch
+    methods: Mapping[str, Method]
+    explanations: Mapping[str, Explanation]
+
+    @classmethod
+    def of(cls, subject: Subject, methods: Mapping[str, Method], pictures: PictureBatch) -> "Gallery":
+        """All methods on all pictures."""
+        return cls(subject, pictures, methods, {name: _explain(subject, m, pictures) for name, m in methods.items()})
+
+    @property
+    def outputs(self) -> Outputs:
+        """Confidence and activation of the class explained, (n,) each."""
+        explanation = next(iter(self.explanations.values()))
+        return Outputs.of(explanation.logits, explanation.targets)
+
+    @property
+    def predicted(self) -> list[str]:
+        """Names of the classes explained."""
+        return [self.subject.classes[target] for target in next(iter(self.explanations.values())).targets.tolist()]
+
+    @property
+    def titles(self) -> list[str]:
+        """Class and confidence, for below each picture; a wrong one's own class as well."""
+        labels = [self.subject.classes[label] for label in self.pictures.labels.tolist()]
+        return [
+            f"{name}{'' if name == label else f' (is {label})'}, confidence {confidence:.2f}"
+            for name, label, confidence in zip(self.predicted, labels, self.outputs.confidence.tolist(), strict=True)
+        ]
+
+    def kept(self, method: str, fraction: float) -> Tensor:
+        """The highest `fraction` of each map's pixels, at the pictures' size: bool (n, H, W)."""
+        maps = upsample(self.explanations[method].maps, self.pictures.images.shape[2:])
+        return Protocol("top_fraction", "black", fraction).masks(maps) > 0
+
+    @torch.inference_mode()
+    def left(self, method: str, fraction: float) -> Tensor:
+        """The confidence in the same class when only `kept` is shown, on black: (n,)."""
+        protocol, found = Protocol("top_fraction", "black", fraction), []
+        masks, targets = self.kept(method, fraction), self.explanations[method].targets
+        for places in torch.arange(len(masks)).split(self.subject.batch):
+            images = self.subject.scaled(replace(self.pictures, images=self.pictures.images[places]))
+            shown = protocol.explanation(images, masks[places].to(images.device), self.subject.normalise)
+            with self.subject.autocast():
+                logits = self.methods[method].logits(shown)
+            found.append(Outputs.of(logits.cpu(), targets[places]).confidence)
+        return torch.cat(found)
+
+    def rows(
+        self, maps: Mapping[str, Tensor], notes: Mapping[str, Sequence[str]] | None = None, boxes: bool = False
+    ) -> list[HeatMapRow]:
+        """What the figures draw: a row per picture, with a panel for each of `maps` (n, ...) and its note below it."""
+        return [
+            HeatMapRow(
+                self.pictures.images[place],
+                title,
+                {name: values[place] for name, values in maps.items()},
+                self.pictures.boxes[place] if boxes else torch.empty(0, 4),
+                {name: texts[place] for name, texts in (notes or {}).items()},
+            )
+            for place, title in enumerate(self.titles)
+        ]
+
+    def as_records(self, **columns: Mapping[str, Sequence[Any] | Tensor | pd.Series]) -> list[dict[str, Any]]:
+        """Plain values for a cell's details: id, class, confidence and boxes of each picture, `columns` by method."""
+        labels, predicted = self.pictures.labels.tolist(), self.predicted
+        return [
+            {
+                "id": self.pictures.ids[place],
+                "label": self.subject.classes[labels[place]],
+                "predicted": predicted[place],
+                "confidence": confidence,
+                "boxes": len(self.pictures.boxes[place]),
+                **{
+                    column: {method: _defined(float(values[place])) for method, values in by_method.items()}
+                    for column, by_method in columns.items()
+                },
+            }
+            for place, confidence in enumerate(self.outputs.confidence.tolist())
+        ]
+
+
+def correlation(maps: Tensor, others: Tensor) -> Tensor:
+    """Pearson's, over the locations of each pair of maps: two of (n, h, w) -> (n,); NaN where one is constant."""
+    both = torch.stack([maps, others]).double().flatten(2)
+    both = both - both.mean(2, keepdim=True)
+    norms = both.norm(dim=2)
+    constant = norms <= 1e-6 * torch.stack([maps, others]).double().flatten(2).norm(dim=2)
+    return ((both[0] * both[1]).sum(1) / norms.prod(0)).masked_fill(constant.any(0), torch.nan)
+
+
+def boxes_kept(kept: Tensor, boxes: Sequence[Tensor]) -> list[Tensor]:
+    """The share of each box's pixels that is kept: bool (n, H, W), n tensors (m, 4) -> n of (m,) in [0, 1].
+
+    A box too thin to hold the centre of a pixel has no share, and is left out.
+    """
+    shares = []
+    for mask, each in zip(kept, boxes, strict=True):
+        inside = torch.stack([box_mask(box, mask.shape) for box in each.split(1)])
+        size = inside.sum((1, 2))
+        shares.append(((inside & mask).sum((1, 2)) / size)[size > 0])
+    return shares
+
+
+def compared(tables: Mapping[str, pd.DataFrame], reference: str) -> dict[str, float]:
+    """Means over pictures: `metric/method` and its interval, and the difference to the reference's with its own.
+
+    Args:
+        tables: by method, a row per picture and a column per metric; the same pictures in all.
+        reference: the method that the others are compared with.
+    """
+    values: dict[str, float] = {}
+    for method, table in tables.items():
+        own = table.add_suffix(f"/{method}")
+        values |= with_intervals(own)
+        if method != reference:
+            values |= differences(own, tables[reference].add_suffix(f"/{method}"))
+    return values
+
+
+def compared_table(values: Mapping[str, float | None], methods: Sequence[str], metrics: Mapping[str, str]) -> str:
+    """What `compared` found, in Markdown: a row per method, a column per metric (key to heading), `*` where it differs.
+
+    `*` stands where the 95 % interval of the difference to the reference, picture by picture, leaves out 0.
+    """
+
+    def cell(metric: str, method: str) -> str:
+        mean, low, high, less, more = (
+            values.get(f"{metric}{part}/{method}") for part in ("", ".low", ".high", ".less_low", ".less_high")
+        )
+        if mean is None:
+            return "-"
+        differs = less is not None and more is not None and not less <= 0 <= more
+        return f"{mean:.3f} [{low:.3f}, {high:.3f}]" + (r"\*" if differs else "")
+
+    lines = [[method, *(cell(metric, method) for metric in metrics)] for method in methods]
+    return markdown(["method", *metrics.values()], lines)
+
+
+@torch.inference_mode()
+def _explain(subject: Subject, method: Method, pictures: PictureBatch) -> Explanation:
+    parts = []
+    for images in pictures.images.split(subject.batch):
+        inputs = subject.normalise(subject.scaled(replace(pictures, images=images)))
+        with subject.autocast():
+            parts.append(method.explain(inputs))
+    return Explanation(
+        *(torch.cat([getattr(part, field.name) for part in parts]).cpu() for field in fields(Explanation))
+    )
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
