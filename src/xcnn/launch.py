@@ -75,6 +75,8 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     """
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     plain = {key: value for key, value in plain.items() if key not in PLACE}
+    if "attribution" not in plain:
+        plain.pop("cam_layer", None)
     plain["data"] = {key: value for key, value in plain["data"].items() if key != "root"}
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in PLACE_OF_TRAINER}
     if plain["model"].get("weights"):
@@ -161,12 +163,15 @@ def trained(cfg: DictConfig) -> Trained:
 def explained(cfg: DictConfig) -> Subject:
     """The configured network with its weights (BatchNorm folded), and the pictures of the configured data set.
 
+    With `training=...` the network is the one that this configuration trains.
+
     Raises:
-        Missing: there are no such weights, or no such data, at hand.
+        Missing: there are no such weights at hand.
     """
-    network = fold_batch_norm(build(cfg.model))
-    data = build(cfg.data)
-    data.setup()
+    run = trained(cfg) if cfg.get("training") else None
+    data = load_data(cfg) if run is None else run.data
+    network = fold_batch_norm(build(cfg.model) if run is None else run.network)
+    preprocessing = build(cfg.get("preprocessing"))
     device = torch.device("cuda" if cfg.trainer.accelerator == "gpu" else "cpu")
     network = network.to(device)
     if cfg.trainer.channels_last:
@@ -175,12 +180,12 @@ def explained(cfg: DictConfig) -> Subject:
         raise UserError(f"{data.name} has {len(data.classes)} classes, and the network {cfg.n_classes}.")
     return Subject(
         network.eval(),
-        build(cfg.preprocessing).normalise,
+        preprocessing.normalise if preprocessing is not None else nn.Identity(),
         data.pictures,
         data.name,
         data.manifest,
         data.classes,
-        settings(cfg)["model"]["weights"]["hash"],
+        settings(cfg)["model"]["weights"]["hash"] if run is None else run.record["weights"],
         device,
         cfg.trainer.precision,
         cfg.batch,

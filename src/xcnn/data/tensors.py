@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from xcnn.data.pictures import Pictures, PictureTensors
 from xcnn.errors import UserError
 
 
@@ -118,7 +119,8 @@ class EpochOrder(DistributedSampler[Tensor]):
 class TensorDataModule(LightningDataModule):
     """A data set held as tensors; a subclass gives `name` and `load`.
 
-    After `setup()`, `train`, `val` and `test` are `Labelled`. `val` is cut from the training images, never from the
+    After `setup()`, `train`, `val` and `test` are `Labelled`, and `pictures` are those of `test`, to be explained, with
+    the boxes of their masks of objects where there are any. `val` is cut from the training images, never from the
     test images; with `val_share=0` it is empty and Lightning runs no validation.
 
     Args:
@@ -175,6 +177,8 @@ class TensorDataModule(LightningDataModule):
         self.val = train.subset(order[:n_val].sort().values)
         self.train = train.subset(order[n_val:].sort().values) if n_val else train
         self.test = test
+        ids = [f"test-{place:05d}" for place in range(len(test))]
+        self.pictures: Pictures = PictureTensors(test.images, test.labels, _boxes(test), ids)
         self._loaded = True
 
     @property
@@ -197,6 +201,18 @@ class TensorDataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         return self.loader(self.test, batch_size=512)
+
+
+def _boxes(data: Labelled) -> list[Tensor]:
+    """The box around each image's mask of objects, (1, 4) as in `pictures`; (0, 4) where there is none."""
+    masks = data.masks.get("object")
+    if masks is None:
+        return [torch.empty(0, 4)] * len(data)
+    places = [mask.nonzero() for mask in masks]  # (m, 2): row, column
+    return [
+        torch.cat([p.amin(0).flip(0), p.amax(0).flip(0) + 1]).float()[None] if len(p) else torch.empty(0, 4)
+        for p in places
+    ]
 
 
 def drawn(data: Labelled, size: int | None, seed: int, option: str) -> Labelled:

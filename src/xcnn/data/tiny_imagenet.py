@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from xcnn.data.decode import decode
-from xcnn.data.pictures import Pictures, PictureTensors
+from xcnn.data.pictures import PictureTensors
 from xcnn.data.synsets import class_names
 from xcnn.data.tensors import Labelled, TensorDataModule, drawn
 from xcnn.errors import UserError
@@ -76,7 +76,7 @@ class TinyImageNet(TensorDataModule):
         self.manifest = hashlib.sha256(self.manifest.encode() + tree.boxes.numpy().tobytes()).hexdigest()[:16]
         places = Labelled(torch.arange(len(tree.ids)), tree.val.labels)
         kept = drawn(places, self.test_size, self.seed, "test_size").images.tolist()
-        self.pictures: Pictures = PictureTensors(
+        self.pictures = PictureTensors(
             self.test.images, self.test.labels, [tree.boxes[k : k + 1] for k in kept], [tree.ids[k] for k in kept]
         )
 
