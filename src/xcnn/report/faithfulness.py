@@ -11,7 +11,7 @@ from torch import Tensor
 from xcnn.attribution import Method, upsample
 from xcnn.data.pictures import PictureBatch
 from xcnn.figures import Estimate, protocol_plot
-from xcnn.metrics.faithfulness import Outputs, Protocol, drop_share, increased, wins
+from xcnn.metrics.faithfulness import Outputs, Protocol, drop_share, increased, protocols, wins
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.explanations import Columns, Subject, differences, picture_rows, with_intervals
 from xcnn.report.publish import Column, Summary
@@ -124,7 +124,7 @@ def pool_faithfulness(
 
 
 def faithfulness_summary(name: str, title: str, rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    """The page of a table: under which protocol the paper's numbers and its ordering hold, and what explains the rest."""
+    """The page of a table: under which protocols the paper's numbers and its ordering hold, and what explains them."""
     rows = [row for row in rows if "pooled" in row.records[0]["details"]]
     parts = [_PROTOCOLS]
     drawings, captions = {}, {}
@@ -143,9 +143,9 @@ _PROTOCOLS = (
     'The paper keeps "the top 20 % of pixels" and does not say whether that is a fifth of the pixels (top_fraction) or '
     "the pixels above a fifth of the maximum (threshold), nor what stands in place of the rest: black, or the mean "
     "colour, which is 0 after normalisation. All are run; soft multiplies the picture by the map, as Grad-CAM++ does. "
-    "Drop and increase are eqs. 6 and 7, of the class predicted for the whole picture. Wins are among the three methods "
-    "of the paper's table; ties are nobody's. Brackets are 95 % bootstrap intervals over pictures. random, centre and "
-    "activation_sum (sum of the channels, whatever the class) are controls."
+    "Drop and increase are eqs. 6 and 7, of the class predicted for the whole picture. Wins are among the three "
+    "methods of the paper's table; ties are nobody's. Brackets are 95 % bootstrap intervals over pictures. random, centre "
+    "and activation_sum (sum of the channels, whatever the class) are controls."
 )
 _SHOWN = {
     "drop_confidence": "average drop of confidence, %",
@@ -156,8 +156,8 @@ _SHOWN = {
 
 
 def _choices(row: Row) -> list[str]:
-    """The protocols of a row."""
-    return [metric.split("/")[1] for metric in row.mean if metric.startswith("drop_confidence/")]
+    """The protocols of a row, in the order in which they are defined."""
+    return [each.name for each in protocols() if f"drop_confidence/{each.name}" in row.mean]
 
 
 def _network(group: Mapping[str, Row], paper: Sequence[PaperNumber]) -> list[str]:
@@ -232,8 +232,8 @@ def _findings(group: Mapping[str, Row], paper: Sequence[PaperNumber]) -> list[st
     for choice in choices:
         for metric in _SHOWN:
             values = [group[method].mean[f"{metric}/{choice}"] for method in methods]
-            better = sorted(values, reverse=metric.startswith("drop"))
-            if values == better:
+            ordered = sorted(set(values), reverse=metric.startswith("drop"))  # a tie is no ordering
+            if values == ordered:
                 orders[choice].append(metric)
             for number in paper:
                 if number.metric == f"{metric}/*" and number.row in group:
@@ -279,8 +279,8 @@ def _findings(group: Mapping[str, Row], paper: Sequence[PaperNumber]) -> list[st
         lines.append(
             "Behind global average pooling and one linear layer a location's drop is CAM / (hw Y): the map of drops is "
             "Grad-CAM's before its ReLU. Under threshold, which keeps nothing below 0, the two differ by at most "
-            f"{apart:.2f} points in any metric. What sets Pixel Ablation-CAM apart from Grad-CAM here is therefore not the "
-            "ablation but eq. 5's second factor, the sum of the channels."
+            f"{apart:.2f} points in any metric. What sets Pixel Ablation-CAM apart from Grad-CAM here is therefore not "
+            "the ablation but eq. 5's second factor, the sum of the channels."
         )
     controls = [method for method in ("activation_sum", "centre", "random") if method in group]
     for choice in choices:
@@ -292,8 +292,8 @@ def _findings(group: Mapping[str, Row], paper: Sequence[PaperNumber]) -> list[st
         ]
         if beaten:
             lines.append(
-                f"{choice}: {', '.join(beaten)}, which know nothing of the class, lose no more confidence than Pixel "
-                "Ablation-CAM: under this protocol the drop does not measure an explanation."
+                f"{choice}: no more confidence than with Pixel Ablation-CAM is lost with {', '.join(beaten)}, blind to "
+                "the class: under this protocol a low drop is no sign of a good explanation."
             )
     return lines
 
