@@ -29,7 +29,8 @@ def experiment(identity: str) -> ModuleType:
 def run(monkeypatch: pytest.MonkeyPatch, identity: str, *arguments: str) -> None:
     module = experiment(identity)
     monkeypatch.setattr(sys, "argv", [str(module.__file__), *arguments])
-    launch(module.__file__ or "", module.measure, module.summarise)
+    steps = {name: getattr(module, name, None) for name in ("afterwards", "pool")}
+    launch(module.__file__ or "", module.measure, module.summarise, **steps)
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], identity: str, *arguments: str) -> str:

@@ -144,8 +144,8 @@ _PROTOCOLS = (
     "the pixels above a fifth of the maximum (threshold), nor what stands in place of the rest: black, or the mean "
     "colour, which is 0 after normalisation. All are run; soft multiplies the picture by the map, as Grad-CAM++ does. "
     "Drop and increase are eqs. 6 and 7, of the class predicted for the whole picture. Wins are among the three "
-    "methods of the paper's table; ties are nobody's. Brackets are 95 % bootstrap intervals over pictures. random, centre "
-    "and activation_sum (sum of the channels, whatever the class) are controls."
+    "methods of the paper's table; ties are nobody's. Brackets are 95 % bootstrap intervals over pictures. random, "
+    "centre and activation_sum (sum of the channels, whatever the class) are controls."
 )
 _SHOWN = {
     "drop_confidence": "average drop of confidence, %",

@@ -1,0 +1,71 @@
+"""A method of one's own is one file and one config: then tables, figures and benchmarks take it by name."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY
+from tests.test_launch import run
+from xcnn import launch
+
+METHOD = '''
+from torch import Tensor
+
+from xcnn.attribution import Method, Probe
+
+
+class Strongest(Method):
+    """The strongest channel of each location."""
+
+    def __init__(self, model, layer, power=1.0):
+        super().__init__(model, layer)
+        self.power = power
+
+    def attribute(self, probe: Probe) -> Tensor:
+        return probe.features.amax(1) ** self.power
+'''
+CONFIG = """
+# @package _global_
+method: strongest
+attribution:
+  _target_: strongest.Strongest
+  _partial_: true
+  power: 2.0
+"""
+ON_SHAPES = (*TINY, "model=conv3", "training=deconvolve", "penalty=none")
+
+
+@pytest.fixture
+def newcomer(places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    conf = places / "conf"
+    shutil.copytree(launch.CONF, conf)
+    (conf / "attribution" / "strongest.yaml").write_text(CONFIG)
+    (places / "strongest.py").write_text(METHOD)
+    monkeypatch.setattr(launch, "CONF", conf)
+    monkeypatch.syspath_prepend(str(places))
+    yield places
+    sys.modules.pop("strongest", None)
+
+
+@pytest.mark.parametrize("name", ["table1", "localisation"])
+def test_tables_take_it_by_name(newcomer: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    cell = "cell=${dataset}-${network}-${method}-0of1"
+    run(monkeypatch, f"pixel_ablation_cam/{name}", *ON_SHAPES, cell, "attribution=strongest,grad_cam")
+    home = newcomer / "results" / "pixel_ablation_cam"
+    records = [json.loads(line) for line in (home / f"{name}.runs.jsonl").read_text().splitlines()]
+    pooled = {record["method"]: record for record in records if "pooled" in record["details"]}
+    assert pooled.keys() == {"strongest", "grad_cam"}
+    assert pooled["strongest"]["settings"]["attribution"]["power"] == 2.0
+    assert any(".less/" in metric or metric.endswith(".less") for metric in pooled["strongest"]["values"])
+    assert "| strongest |" in (home / f"{name}.md").read_text()
+
+
+def test_figures_take_it_by_name(newcomer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = "figure.methods=[grad_cam,strongest]"
+    rules = "figure.rules=[{n: 1, confidence: 0.0, least_boxes: 1, most_boxes: 1, distinct: false}]"
+    run(monkeypatch, "pixel_ablation_cam/figure2", *ON_SHAPES, methods, rules)
+    assert "strongest" in (newcomer / "results" / "pixel_ablation_cam" / "figure2.md").read_text()
