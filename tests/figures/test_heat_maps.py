@@ -45,6 +45,7 @@ METHODS = (
     "Ablation-CAM++",
     "Pixel Ablation-CAM",
     "Pixel Ablation-CAM, drop",
+    "Pixel Ablation-CAM, author",
     "sum of activations",
     "centre",
     "random",
@@ -332,7 +333,7 @@ def test_no_text_over_another() -> None:
         HeatMapRow(
             GREY,
             "German short-haired pointer 0.93, said to be a wire-haired pointing griffon",
-            dict.fromkeys(METHODS[4:8], kept),
+            dict.fromkeys(METHODS[6:9], kept),
             notes=dict.fromkeys(METHODS, "IoU 0.69 · pointing 1 · in box 65 %"),
             label="several instances",
         )
@@ -342,8 +343,8 @@ def test_no_text_over_another() -> None:
         Cost(name, where, 4.0**k, 1 + k) for k, name in enumerate(METHODS) for where in ("layer4", "layer2", "peer")
     ]
     for figure in (
-        heat_map_grid(grid, METHODS[4:8], "Four methods"),
-        kept_grid(grid[:1], METHODS[4:5]),
+        heat_map_grid(grid, METHODS[6:9], "Four methods"),
+        kept_grid(grid[:1], METHODS[6:7]),
         protocol_plot(estimates(), {"increase": {"CAM": 12.0}}, "Two protocols"),
         curves_plot({panel: dict.fromkeys(METHODS, curve) for panel in ("insertion", "deletion")}, title="Curves"),
         cost_plot(costs, "Costs"),
