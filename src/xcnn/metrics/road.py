@@ -141,9 +141,9 @@ def impute(images: Tensor, removed: Tensor, tolerance: float = 1e-4) -> Tensor:
 def _conjugate_gradients(
     residual: Tensor, step: Tensor, degree: Tensor, unknown: Tensor, levels: list[tuple[Tensor, Tensor]], goal: float
 ) -> Tensor:
-    """A correction (N, C, H, W) that brings the error to half the goal, or shrinks the error by _GAIN; each channel is its own system.
+    """A correction (N, C, H, W) that brings the error to half the goal, or shrinks it by _GAIN.
 
-    A system that is there stands still while others go on, so that its result does not depend on them.
+    Each channel is a system of its own; one that is there stands still, so that it does not depend on the others.
     """
     tiny = torch.finfo(residual.dtype).tiny
     goals = (_GAIN * step.abs().amax((2, 3), keepdim=True)).clamp(min=goal / 2)
