@@ -46,6 +46,7 @@ def test_undefined_values_are_left_out_of_each_resample() -> None:
     assert interval(sample).mean[1] == pytest.approx(np.nanmean(sample[:, 1]))
 
 
+@pytest.mark.filterwarnings("error")  # what is undefined is no reason to warn
 def test_resamples_and_columns_without_a_defined_value() -> None:
     sample = np.array([[NAN, 5, 1], [NAN, NAN, 2], [NAN, NAN, 3]])
     means = bootstrap_means(sample, 2000)
