@@ -1,4 +1,4 @@
-"""Attribution methods beside each other: their maps on images (figures 2 to 5 of Pixel Ablation-CAM) and their figures.
+"""Attribution methods beside each other: their maps (Pixel Ablation-CAM, figures 2 to 5), their scores and their costs.
 
 The paper marks hot places red, as jet does; jet's lightness rises and falls, so it draws edges that are not in the map,
 and its red and green look alike to one man in twelve. Ours is inferno, whose lightness rises all the way and whose
@@ -266,9 +266,8 @@ def cost_plot(costs: Sequence[Cost], title: str = "") -> Figure:
             cell.axhline(edge - 0.5, color=GRID, linewidth=0.6, zorder=0)
     axes[0].set_ylim(len(methods) - 0.5, -0.5)
     low, high = axes[0].get_xlim()
-    axes[0].set_xlim(
-        min(low, 0.8), max(12, high * (high / low) ** 0.18)
-    )  # two powers of ten, and room for the last number
+    # At least two powers of ten, and room for the last number.
+    axes[0].set_xlim(min(low, 0.8), max(12, high * (high / low) ** 0.18))
     axes[1].set_xlim(0, 1.25 * axes[1].get_xlim()[1])
     marks = [
         Line2D([], [], color=PALETTE[index % len(PALETTE)], marker=MARKERS[index % len(MARKERS)], ls="none", label=name)
