@@ -1,24 +1,28 @@
 """Filters beside filters: table 1 and figures 1, 5, 6 to 8 and 9 of the paper."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
 from xcnn.errors import UserError
+from xcnn.figures.panels import (
+    CAPTION,
+    CELL,
+    LARGE_CELL,
+    LINE_HEIGHT,
+    bare,
+    caption,
+    folded,
+    needed,
+    new_figure,
+    outline,
+)
 from xcnn.figures.renderings import Array, encircled, heat, proportionate, upscale
 from xcnn.figures.style import FAINT, NEGATIVE, POSITIVE, SEQUENTIAL, styled
-
-# In inches.
-CELL, LARGE_CELL = 1.5, 1.8  # a picture
-CAPTION = 0.2
-LINE_HEIGHT = 0.14  # of text at 8 points
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,15 @@ class SuccinctImage:
 @styled
 def filter_comparison(rows: Sequence[BeforeAfter], title: str = "") -> Figure:
     """Table 1: per row an image, and both renderings of a filter before and after the loss, with scores and texts."""
-    _some(rows, "rows")
+    needed(rows, "rows")
     texts = [
         [f"{when}: {view.text}" for when, view in (("Before", row.before), ("After", row.after)) if view.text]
         for row in rows
     ]
     told = any(texts)
-    wrapped = [_wrap(paragraphs, 4.3) for paragraphs in texts]
+    wrapped = [folded(paragraphs, 4.3) for paragraphs in texts]
     heights = [max(CELL + CAPTION, LINE_HEIGHT * text.count("\n") + 0.3) for text in wrapped]
-    figure = _figure(5 * CELL + 4.4 * told, sum(heights) + 0.2, title, compress=not told)
+    figure = new_figure(5 * CELL + 4.4 * told, sum(heights) + 0.2, title, compress=not told)
     axes = figure.subplots(
         len(rows), 5 + told, squeeze=False, width_ratios=[CELL] * 5 + [4.4] * told, height_ratios=heights
     )
@@ -93,8 +97,8 @@ def filter_comparison(rows: Sequence[BeforeAfter], title: str = "") -> Figure:
         for view, left, right in ((row.before, line[1], line[2]), (row.after, line[3], line[4])):
             _show(left, proportionate(row.image, view.activation))
             _show(right, encircled(row.image, view.activation))
-            _caption(left, _named(view))
-            _caption(right, _signed(view.score), _sign_colour(view.score))
+            caption(left, _named(view))
+            caption(right, _signed(view.score), _sign_colour(view.score))
         if told:
             _write(line[5], text)
     for column, head in zip(axes[0], heads, strict=False):
@@ -114,9 +118,9 @@ def feature_map_progression(
         filters: which of the K to draw. Each map is drawn from 0 to its own maximum; a dead one says so.
         title: heading.
     """
-    _some(filters, "filters")
-    _some(maps_by_variant, "maps_by_variant")
-    figure = _figure((len(filters) + 1) * CELL + 0.3, len(maps_by_variant) * CELL + 0.2, title)
+    needed(filters, "filters")
+    needed(maps_by_variant, "maps_by_variant")
+    figure = new_figure((len(filters) + 1) * CELL + 0.3, len(maps_by_variant) * CELL + 0.2, title)
     axes = figure.subplots(len(maps_by_variant), len(filters) + 1, squeeze=False)
     for index, ((variant, maps), line) in enumerate(zip(maps_by_variant.items(), axes, strict=True)):
         if index == 0:
@@ -135,13 +139,13 @@ def feature_map_progression(
 @styled
 def renderings_figure(image: Array, views: Sequence[FilterView], threshold: float = 0.5, title: str = "") -> Figure:
     """Figure 5: per filter the image, its heat, and the proportionate and encircled renderings, both readings."""
-    _some(views, "views")
-    figure = _figure(5 * LARGE_CELL + 0.2, len(views) * LARGE_CELL + 0.2, title)
+    needed(views, "views")
+    figure = new_figure(5 * LARGE_CELL + 0.2, len(views) * LARGE_CELL + 0.2, title)
     axes = figure.subplots(len(views), 5, squeeze=False)
     for view, line in zip(views, axes, strict=True):
         _show(line[0], upscale(image))
         line[1].imshow(heat(view.activation, upscale(image).shape[1:]), cmap=SEQUENTIAL, vmin=0, vmax=1)
-        _bare(line[1])
+        bare(line[1])
         _show(line[2], proportionate(image, view.activation))
         _show(line[3], encircled(image, view.activation, threshold))
         _show(line[4], encircled(image, view.activation, threshold, literal=True))
@@ -182,10 +186,10 @@ def signed_filters(
             f"class and one of {', '.join(classes)}."
         )
     columns = max(len(positive), len(negative), 1)
-    text = _wrap(explanation.split("\n\n"), 3.4)
+    text = folded(explanation.split("\n\n"), 3.4)
     widths = [2.5, columns * CELL + 0.2, *([3.5] if text else [])]
     height = max(2 * (CELL + 2 * CAPTION + 0.3), LINE_HEIGHT * text.count("\n") + 0.4)
-    figure = _figure(sum(widths), height, title)
+    figure = new_figure(sum(widths), height, title)
     panels = figure.subfigures(1, len(widths), width_ratios=widths, wspace=0.02, squeeze=False)[0]
     picture, bars = panels[0].subplots(2, 1, height_ratios=[1, 1])
     _show(picture, upscale(image))
@@ -207,38 +211,29 @@ def succinct_learning(images: Sequence[SuccinctImage], title: str = "") -> Figur
 
     Before and after share one scale in each row and layer.
     """
-    _some(images, "images")
+    needed(images, "images")
     layers = list(images[0].before)
     columns = 1 + 2 * len(layers)
-    figure = _figure(columns * CELL, len(images) * (CELL + CAPTION) + 0.4, title)
+    figure = new_figure(columns * CELL, len(images) * (CELL + CAPTION) + 0.4, title)
     axes = figure.subplots(len(images), columns, squeeze=False)
     for row, line in zip(images, axes, strict=True):
         _show(line[0], upscale(row.image))
-        _caption(line[0], row.label)
+        caption(line[0], row.label)
         for index, layer in enumerate(layers):
             pair = (row.before[layer], row.after[layer])
             top = max(float(np.max(combined.counts)) for combined in pair)
             for combined, cell_axes in zip(pair, line[1 + 2 * index :], strict=False):
                 counts = np.asarray(combined.counts)
                 cell_axes.imshow(counts, interpolation="nearest", cmap=SEQUENTIAL, vmin=0, vmax=top or 1)
-                _outline(cell_axes, np.asarray(combined.positions, dtype=bool))
-                _bare(cell_axes)
-                _caption(cell_axes, f"ratio {combined.ratio:.2f} · max {counts.max():g}")
+                outline(cell_axes, np.asarray(combined.positions, dtype=bool))
+                bare(cell_axes)
+                caption(cell_axes, f"ratio {combined.ratio:.2f} · max {counts.max():g}")
     for index, layer in enumerate(layers):
         axes[0, 1 + 2 * index].set_title(f"{layer}, before")
         axes[0, 2 + 2 * index].set_title(f"{layer}, after")
     figure.supxlabel(
         "brightness: filters active at a position, one scale per pair · outline: the positions P", fontsize=8
     )
-    return figure
-
-
-def _figure(width: float, height: float, title: str, compress: bool = True) -> Figure:
-    """A figure of this size in inches, with a little more for the title; `compress` closes up rows and columns."""
-    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02, compress=compress)
-    figure = Figure((width, height + 0.3 * bool(title)), layout=layout)
-    if title:
-        figure.suptitle(title)
     return figure
 
 
@@ -249,7 +244,7 @@ def _map_row(panel: SubFigure, image: Array, views: Sequence[FilterView], column
         cell.axis("off")
     for view, cell in zip(views, axes, strict=False):
         _show(cell, encircled(image, view.activation))
-        _caption(cell, f"{_named(view)}\n{_signed(view.score)}")
+        caption(cell, f"{_named(view)}\n{_signed(view.score)}")
 
 
 def _probability_bars(axes: Axes, values: NDArray[np.floating], classes: Sequence[str], target: str) -> None:
@@ -271,7 +266,7 @@ def _probability_bars(axes: Axes, values: NDArray[np.floating], classes: Sequenc
 def _show(axes: Axes, image: NDArray[np.floating]) -> None:
     axes.imshow(np.moveaxis(image, 0, -1))
     axes.set_anchor("N")  # below its heading, and level with the text beside it
-    _bare(axes)
+    bare(axes)
 
 
 def _show_map(axes: Axes, activation: NDArray[np.floating]) -> None:
@@ -280,32 +275,7 @@ def _show_map(axes: Axes, activation: NDArray[np.floating]) -> None:
     axes.imshow(activation, interpolation="nearest", cmap=SEQUENTIAL, vmin=0, vmax=top or 1)
     if top <= 0:
         axes.text(0.5, 0.5, "dead", transform=axes.transAxes, ha="center", va="center", color="white")
-    _bare(axes)
-
-
-def _outline(axes: Axes, region: NDArray[np.bool_]) -> None:
-    """A line along the cell borders of a region (h, w), white on black so that it shows on any cell."""
-    padded = np.pad(region, 1)
-    vertical = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]) - 0.5  # row, column of each border's start
-    horizontal = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]) - 0.5
-    lines = [((x, y), (x, y + 1)) for y, x in vertical] + [((x, y), (x + 1, y)) for y, x in horizontal]
-    for colour, width in (("black", 2.6), ("white", 1.3)):
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=width, capstyle="round", clip_on=False))
-
-
-def _bare(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
-
-
-def _caption(axes: Axes, text: str, colour: str = FAINT) -> None:
-    axes.set_xlabel(text, color=colour, fontsize=8, labelpad=2)
-
-
-def _wrap(paragraphs: Sequence[str], inches: float) -> str:
-    """Paragraphs with an empty line between them, in lines that fit the width at 8 points."""
-    return "\n\n".join(textwrap.fill(paragraph, int(inches * 16.5)) for paragraph in paragraphs)
+    bare(axes)
 
 
 def _write(axes: Axes, text: str) -> None:
@@ -324,8 +294,3 @@ def _sign_colour(score: float) -> str:
 
 def _named(view: FilterView) -> str:
     return view.name if view.activation.max() > 0 else f"{view.name}, dead"
-
-
-def _some(items: object, name: str) -> None:
-    if not items:
-        raise UserError(f"{name} is empty; pass at least one to draw.")

@@ -25,8 +25,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from xcnn.errors import UserError
-from xcnn.figures.filter_grids import CAPTION, CELL, LINE_HEIGHT, _bare, _caption, _figure, _outline, _some, _wrap
-from xcnn.figures.renderings import Array, Floats, _tensor, heat, upscale
+from xcnn.figures.panels import CAPTION, CELL, LINE_HEIGHT, bare, caption, folded, needed, new_figure, outline
+from xcnn.figures.renderings import Array, Floats, as_tensor, heat, upscale
 from xcnn.figures.style import FAINT, INK, MARKERS, NEGATIVE, PALETTE, POSITIVE, styled
 
 HEAT = "inferno"
@@ -106,7 +106,7 @@ def overlay(image: Array, activation: Array) -> Floats:
     """
     large = upscale(image)
     grey = ndimage.gaussian_filter(np.tensordot([0.299, 0.587, 0.114], large, 1), SOFTNESS, mode="nearest")
-    values = _tensor(activation)
+    values = as_tensor(activation)
     return np.moveaxis(_blended(grey, heat(values - values.min(), large.shape[1:])), -1, 0)
 
 
@@ -142,7 +142,7 @@ def kept_grid(rows: Sequence[HeatMapRow], methods: Sequence[str], title: str = "
     figure, axes = _grid(rows, methods, title, partial(_kept, rest=DIMMED))
     for row, line in zip(rows, axes, strict=True):
         for method, cell in zip(methods, line[1:], strict=True):
-            _outline(cell, np.asarray(torch.as_tensor(row.maps[method]).cpu() >= 0.5))
+            outline(cell, np.asarray(torch.as_tensor(row.maps[method]).cpu() >= 0.5))
     return figure
 
 
@@ -162,7 +162,7 @@ def protocol_plot(
     Raises:
         UserError: none, or two for the same place; a metric or method of the paper that no estimate has.
     """
-    _some(estimates, "estimates")
+    needed(estimates, "estimates")
     paper = paper or {}
     places = {(each.protocol, each.metric, each.method): each for each in estimates}
     protocols, metrics, methods = (list(dict.fromkeys(names)) for names in zip(*places, strict=True))
@@ -172,7 +172,7 @@ def protocol_plot(
     if unknown:
         raise UserError(f"the paper's {', '.join(sorted(unknown))} is in no estimate; name it as the estimates do.")
     height = 0.17 * len(methods) + 0.2
-    figure = _figure(1.9 + 1.9 * len(metrics), height * len(protocols) + 0.9, title, compress=False)
+    figure = new_figure(1.9 + 1.9 * len(metrics), height * len(protocols) + 0.9, title, compress=False)
     axes = figure.subplots(len(protocols), len(metrics), squeeze=False, sharex="col", sharey=True)
     for protocol, line in zip(protocols, axes, strict=True):
         for metric, cell in zip(metrics, line, strict=True):
@@ -208,9 +208,9 @@ def curves_plot(
     title: str = "",
 ) -> Figure:
     """Mean curves with bands by panel (`insertion`, `deletion`) and method; a method looks the same in every panel."""
-    _some(curves, "curves")
+    needed(curves, "curves")
     methods = list(dict.fromkeys(method for panel in curves.values() for method in panel))
-    figure = _figure(3.3 * len(curves) + 1.8, 3.2, title, compress=False)
+    figure = new_figure(3.3 * len(curves) + 1.8, 3.2, title, compress=False)
     axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
     drawn: dict[str, Line2D] = {}
     for (panel, by_method), cell in zip(curves.items(), axes, strict=True):
@@ -232,10 +232,10 @@ def curves_plot(
 @styled
 def cost_plot(costs: Sequence[Cost], title: str = "") -> Figure:
     """Section 4.5: time and peak memory over those of one forward pass, the line at 1; time is on a log axis."""
-    _some(costs, "costs")
+    needed(costs, "costs")
     methods = list(dict.fromkeys(cost.method for cost in costs))
     settings = list(dict.fromkeys(cost.setting for cost in costs))
-    figure = _figure(8.2, len(methods) * (0.16 * len(settings) + 0.1) + 1.1, title, compress=False)
+    figure = new_figure(8.2, len(methods) * (0.16 * len(settings) + 0.1) + 1.1, title, compress=False)
     axes = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     axes[0].set_xscale("log")
     axes[0].xaxis.set_minor_formatter("")
@@ -283,13 +283,13 @@ def _grid(
     rows: Sequence[HeatMapRow], methods: Sequence[str], title: str, panel: Callable[[Array, Array], Floats]
 ) -> tuple[Figure, NDArray[np.object_]]:
     """The image of each row and `panel(image, map)` of each method beside it, with boxes, notes and headings."""
-    _some(rows, "rows")
-    _some(methods, "methods")
+    needed(rows, "rows")
+    needed(methods, "methods")
     captions = [
-        [_wrap([text], CELL) for text in (row.title, *(row.notes.get(name, "") for name in methods))] for row in rows
+        [folded([text], CELL) for text in (row.title, *(row.notes.get(name, "") for name in methods))] for row in rows
     ]
     heights = [CELL + CAPTION + LINE_HEIGHT * max(text.count("\n") for text in texts) for texts in captions]
-    figure = _figure((1 + len(methods)) * CELL + 0.6, sum(heights) + 0.4, title)
+    figure = new_figure((1 + len(methods)) * CELL + 0.6, sum(heights) + 0.4, title)
     axes = figure.subplots(len(rows), 1 + len(methods), squeeze=False)
     for row, texts, line in zip(rows, captions, axes, strict=True):
         missing = [method for method in methods if method not in row.maps]
@@ -301,7 +301,7 @@ def _grid(
         for method, cell in zip(methods, line[1:], strict=True):
             _show(cell, panel(image, torch.as_tensor(row.maps[method])), image.shape[1:], row.boxes)
         for cell, text in zip(line, texts, strict=True):
-            _caption(cell, text, INK if cell is line[0] else FAINT)
+            caption(cell, text, INK if cell is line[0] else FAINT)
     for cell, name in zip(axes[0], ("image", *methods), strict=True):
         cell.set_title(_folded(name, int(CELL * 13)))
     return figure, axes
@@ -311,8 +311,8 @@ def _show(axes: Axes, picture: Floats, size: Sequence[int], boxes: Array) -> Non
     """A picture, and boxes on it, on the axes of an image of `size` (H, W): pixel (0, 0) has its centre there."""
     height, width = size
     axes.imshow(np.moveaxis(picture, 0, -1), extent=(-0.5, width - 0.5, height - 0.5, -0.5))
-    _bare(axes)
-    corners = [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)] for x0, y0, x1, y1 in (_tensor(boxes) - 0.5).tolist()]
+    bare(axes)
+    corners = [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)] for x0, y0, x1, y1 in (as_tensor(boxes) - 0.5).tolist()]
     for colour, line in (("black", 2.6), (BOX, 1.3)):
         edges = PolyCollection(corners, edgecolors=colour, facecolors="none", linewidths=line, snap=True)
         axes.add_collection(edges, autolim=False)
@@ -328,7 +328,7 @@ def _channels_first(image: NDArray[np.uint8] | Tensor) -> Tensor:
 
 def _kept(image: Array, kept: Array, rest: float) -> Floats:
     """The image with what is kept at full brightness and the rest at `rest` of it."""
-    weights = _tensor(kept)
+    weights = as_tensor(kept)
     if weights.shape != image.shape[1:] or not (weights.min() >= 0 and weights.max() <= 1):
         raise UserError(
             f"the kept pixels are {tuple(weights.shape)} for an image of {tuple(image.shape[1:])}; pass bool, or "

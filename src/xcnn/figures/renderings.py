@@ -30,7 +30,7 @@ def upscale(image: Array, size: int = SIZE) -> Floats:
     Raises:
         UserError: it is not one RGB image with values in [0, 1].
     """
-    values = _tensor(image)
+    values = as_tensor(image)
     if values.ndim != 3 or values.shape[0] != 3 or not (values.min() >= 0 and values.max() <= 1):
         raise UserError(f"image is {tuple(values.shape)}; pass one RGB image (3, H, W) with values in [0, 1].")
     scale = size / min(values.shape[1:])
@@ -46,7 +46,7 @@ def heat(activation: Array, size: int | tuple[int, int] = SIZE) -> Floats:
     Raises:
         UserError: it is not one finite map.
     """
-    values = _tensor(activation)
+    values = as_tensor(activation)
     if values.ndim != 2 or not values.isfinite().all():
         raise UserError(f"the map is {tuple(values.shape)}; pass one finite map (h, w).")
     return _min_max(_resize(values[None], (size, size) if isinstance(size, int) else size)[0].numpy())
@@ -108,5 +108,5 @@ def _resize(values: Tensor, size: tuple[int, ...]) -> Tensor:
     return functional.interpolate(values[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
-def _tensor(values: Array) -> Tensor:
+def as_tensor(values: Array) -> Tensor:
     return torch.as_tensor(values).detach().cpu().float()
