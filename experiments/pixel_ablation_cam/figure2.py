@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from xcnn.figures import heat_map_grid, save_png
 from xcnn.launch import attribution, explained, launch, variant
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.gallery import Gallery, correlation, shown, shown_words
+from xcnn.report.gallery import Gallery, correlation, rounded, shown, shown_words
 from xcnn.report.tables import markdown
 
 
@@ -30,7 +30,8 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     like = {name: correlation(maps[name], maps[figure.methods[0]]) for name in methods}
     notes = {name: [f"keeps {each:.2f}" for each in values.tolist()] for name, values in left.items()}
     file = f"figure2-{cfg.network}.png"
-    save_png(heat_map_grid(gallery.rows(maps, notes), list(methods)), cell.folder / file)
+    panels = gallery.rows(maps, notes)
+    save_png(heat_map_grid(panels, list(panels[0].maps)), cell.folder / file)
     values = {"confidence": float(gallery.outputs.confidence.mean())}
     values |= {f"left/{name}": float(each.mean()) for name, each in left.items()}
     values |= {f"correlation/{name}": float(each.nanmean()) for name, each in like.items()}
@@ -55,7 +56,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
                         each["id"],
                         each["predicted"],
                         f"{each['confidence']:.3f}",
-                        *(f"{each['left'][name]:.3f} ({_correlation(each['correlation'][name])})" for name in methods),
+                        *(f"{each['left'][name]:.3f} ({rounded(each['correlation'][name])})" for name in methods),
                     ]
                     for each in pictures
                 ],
@@ -66,10 +67,6 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             "the confidence that its explanation map keeps."
         )
     return Summary("Pixel Ablation-CAM, figure 2: heat maps", "\n\n".join(parts), captions=captions)
-
-
-def _correlation(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 if __name__ == "__main__":

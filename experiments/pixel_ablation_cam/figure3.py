@@ -48,7 +48,8 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
         for name in drawn
     }
     file = f"figure3-{cfg.network}.png"
-    save_png(explanation_grid(gallery.rows(kept, notes, boxes=True), list(drawn)), cell.folder / file)
+    panels = gallery.rows(kept, notes, boxes=True)
+    save_png(explanation_grid(panels, list(panels[0].maps)), cell.folder / file)
     several = Gallery.of(subject, methods, shown([subject], [figure.measured], None))
     values = compared({name: _found(several, name, figure.fraction) for name in methods}, figure.methods[0])
     columns = {metric: {name: table[metric] for name, table in tables.items()} for metric in ("covered", "touched")}

@@ -32,14 +32,15 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     }
     drawn = {name: methods[name] for name in figure.methods}
     gallery = Gallery.of(subject, drawn, shown([subject], figure.rules, figure.pictures))
-    panels, notes = {}, {}
+    kept, notes = {}, {}
     tables = {name: _overlaps(gallery, name, figure.fractions) for name in drawn}
     for fraction in figure.fractions:
         for name in drawn:
-            panels[f"{name} {fraction:.0%}"] = gallery.kept(name, fraction)
+            kept[f"{name} {fraction:.0%}"] = gallery.kept(name, fraction)
             notes[f"{name} {fraction:.0%}"] = [f"IoU {each:.2f}" for each in tables[name][f"iou@{fraction:.0%}"]]
     file = f"figure4-{cfg.network}.png"
-    save_png(kept_grid(gallery.rows(panels, notes, boxes=True), list(panels)), cell.folder / file)
+    panels = gallery.rows(kept, notes, boxes=True)
+    save_png(kept_grid(panels, list(panels[0].maps)), cell.folder / file)
     many = Gallery.of(subject, methods, shown([subject], [figure.measured], None))
     values = compared({name: _overlaps(many, name, figure.fractions) for name in methods}, figure.methods[0])
     masks = box_masks(many.pictures.boxes, many.pictures.images.shape[2:])

@@ -11,6 +11,7 @@ Deviations: ResNet-18 in place of VGG-16, for want of its weights here; with the
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from omegaconf import DictConfig
 
@@ -18,7 +19,7 @@ from xcnn.attribution import upsample
 from xcnn.figures import heat_map_grid, save_png
 from xcnn.launch import attribution, explained, launch, variant
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.gallery import Gallery, correlation, shown, shown_words
+from xcnn.report.gallery import Gallery, correlation, rounded, shown, shown_words
 from xcnn.report.tables import markdown
 
 
@@ -35,17 +36,15 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     confidence = {network: gallery.outputs.confidence for network, gallery in galleries.items()}
     left = {network: gallery.left(network, figure.fraction) for network, gallery in galleries.items()}
     large = [upsample(each, pictures.images.shape[2:]) for each in maps.values()]
-    like = {figure.other: correlation(large[0], large[-1])}
-    notes = {
-        network: [f"confidence {y:.2f}, keeps {o:.2f}" for y, o in zip(confidence[network], left[network], strict=True)]
-        for network in maps
-    }
+    like = {"both": correlation(large[0], large[-1])}
+    notes = {network: [f"confidence {each:.2f}" for each in values.tolist()] for network, values in confidence.items()}
     first = galleries[cfg.network]
     file = f"figure5-{cfg.network}-{figure.other}.png"
-    save_png(heat_map_grid(first.rows(maps, notes), list(maps)), cell.folder / file)
+    panels = [replace(row, title=name) for row, name in zip(first.rows(maps, notes), first.predicted, strict=True)]
+    save_png(heat_map_grid(panels, list(panels[0].maps)), cell.folder / file)
     values = {f"confidence/{network}": float(each.mean()) for network, each in confidence.items()}
     values |= {f"left/{network}": float(each.mean()) for network, each in left.items()}
-    values["correlation"] = float(like[figure.other].nanmean())
+    values["correlation"] = float(like["both"].nanmean())
     details = {
         "layers": {network: own.cam_layer for network, own in each_cfg.items()},
         "weights": {network: subject.weights for network, subject in subjects.items()},
@@ -58,8 +57,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     parts, captions = [], {}
     for record in (record for row in rows for record in row.records):
         figure, details = record["settings"]["figure"], record["details"]
-        networks, other = list(details["layers"]), figure["other"]
-        at = " and ".join(f"{network} at {layer}" for network, layer in details["layers"].items())
+        networks = [record["model"], figure["other"]]
+        at = " and ".join(f"{network} at {details['layers'][network]}" for network in networks)
         parts += [
             f"{record['method']} of {at}, {shown_words(figure, networks)}. For each network its confidence, in "
             f"brackets what is left of it when only the highest {figure['fraction']:.0%} of its map's pixels are "
@@ -71,15 +70,15 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
                         each["id"],
                         each["predicted"],
                         *(f"{each['confidence_of'][name]:.3f} ({each['left'][name]:.3f})" for name in networks),
-                        "-" if each["correlation"][other] is None else f"{each['correlation'][other]:.2f}",
+                        rounded(each["correlation"]["both"]),
                     ]
                     for each in details["pictures"]
                 ],
             ),
         ]
-        captions[f"figure5-{record['model']}-{other}.png"] = (
-            f"Figure 5: image, class and confidence of {networks[0]}; the heat of {record['method']}'s map of each "
-            "network on the grey image, the network's confidence, and what its explanation map keeps of it."
+        captions[f"figure5-{record['model']}-{networks[1]}.png"] = (
+            f"Figure 5: image and class; the heat of {record['method']}'s map of each network on the grey image, and "
+            "the network's confidence."
         )
     return Summary("Pixel Ablation-CAM, figure 5: two networks", "\n\n".join(parts), captions=captions)
 

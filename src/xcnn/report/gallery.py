@@ -44,14 +44,20 @@ class Rule:
 
     def words(self, networks: Sequence[str]) -> str:
         """The rule as a page states it: `the first 5 pictures of the list that ...`."""
-        boxes = f"{self.least_boxes} boxes or more" if self.most_boxes is None else f"{self.least_boxes} boxes"
-        if self.most_boxes not in (None, self.least_boxes):
-            boxes = f"{self.least_boxes} to {self.most_boxes} boxes"
+        least, most = self.least_boxes, self.most_boxes
+        boxes = (
+            f"{least} boxes or more"
+            if most is None
+            else f"{least} boxes"
+            if most == least
+            else f"{least} to {most} boxes"
+        )
         parts = [f"{' and '.join(networks)} get{'s' * (len(networks) == 1)} right"]
         if self.confidence:
             parts[0] += f" with a confidence above {self.confidence:g}"
-        if self.least_boxes or self.most_boxes is not None:
-            parts.append(f"that ha{'s' if self.n == 1 else 've'} {boxes}".replace(" 1 boxes", " 1 box"))
+        if least or most is not None:
+            words = f"that {'has' if self.n == 1 else 'have'} {boxes}"
+            parts.append(words.replace(" 1 boxes", " 1 box").replace(" 0 boxes", " no box"))
         if self.distinct and self.n > 1:
             parts.append("no two of one class")
         return f"the first {f'{self.n} pictures' if self.n > 1 else 'picture'} of the list that {', '.join(parts)}"
@@ -188,9 +194,9 @@ class Gallery:
             HeatMapRow(
                 self.pictures.images[place],
                 title,
-                {name: values[place] for name, values in maps.items()},
+                {_heading(name): values[place] for name, values in maps.items()},
                 self.pictures.boxes[place] if boxes else torch.empty(0, 4),
-                {name: texts[place] for name, texts in (notes or {}).items()},
+                {_heading(name): texts[place] for name, texts in (notes or {}).items()},
             )
             for place, title in enumerate(self.titles)
         ]
@@ -230,9 +236,8 @@ def boxes_kept(kept: Tensor, boxes: Sequence[Tensor]) -> list[Tensor]:
     """
     shares = []
     for mask, each in zip(kept, boxes, strict=True):
-        inside = torch.stack([box_mask(box, mask.shape) for box in each.split(1)])
-        size = inside.sum((1, 2))
-        shares.append(((inside & mask).sum((1, 2)) / size)[size > 0])
+        inside = (box_mask(box, mask.shape) for box in each[:, None])
+        shares.append(torch.tensor([float(mask[one].double().mean()) for one in inside if one.any()]))
     return shares
 
 
@@ -271,6 +276,11 @@ def compared_table(values: Mapping[str, float | None], methods: Sequence[str], m
     return markdown(["method", *metrics.values()], lines)
 
 
+def rounded(value: float | None, digits: int = 2) -> str:
+    """A recorded number as tables show it; `-` where it is undefined."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
 @torch.inference_mode()
 def _explain(subject: Subject, method: Method, pictures: PictureBatch) -> Explanation:
     parts = []
@@ -281,6 +291,11 @@ def _explain(subject: Subject, method: Method, pictures: PictureBatch) -> Explan
     return Explanation(
         *(torch.cat([getattr(part, field.name) for part in parts]).cpu() for field in fields(Explanation))
     )
+
+
+def _heading(name: str) -> str:
+    """A method's name with spaces, at which headings break."""
+    return name.replace("_", " ")
 
 
 def _defined(value: float) -> float | None:
