@@ -1,0 +1,103 @@
+"""Times side by side against a clock set by hand; peaks of memory against tensors of known size."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from xcnn.report import cost
+from xcnn.report.cost import peak_bytes, ratios
+
+MIB = 2**20
+
+
+def taking(seconds: list[float], clock: list[float], calls: list[str], name: str) -> Callable[[], int]:
+    """A function that puts the clock forward by the next of `seconds`, and returns how often it was called."""
+    left = iter(seconds)
+    count = itertools.count(1)
+
+    def function() -> int:
+        clock[0] += next(left)
+        calls.append(name)
+        return next(count)
+
+    return function
+
+
+def test_least_of_the_rounds_over_the_references_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = [100.0], list[str]()
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: clock[0])
+    functions = {
+        "slow": taking([9.0, 6.0, 7.0], clock, calls, "slow"),
+        "plain": taking([2.0, 3.0, 1.5], clock, calls, "plain"),
+    }
+    found = ratios(functions, "plain", repeats=3)
+    assert calls == ["slow", "plain"] * 3, "the rounds are interleaved, and nothing is called besides"
+    assert (found["slow"].seconds, found["slow"].ratio) == pytest.approx((6.0, 4.0))
+    assert (found["plain"].seconds, found["plain"].ratio) == pytest.approx((1.5, 1.0))
+    assert found["slow"].result == 3, "the result of the last call"
+
+
+def mib(n: int) -> torch.Tensor:
+    return torch.empty(n * MIB, dtype=torch.uint8)
+
+
+def test_tensors_alive_at_once_add_up() -> None:
+    def together() -> None:
+        first = mib(3)
+        second = mib(5)
+        del first, second
+
+    assert peak_bytes(together) == 8 * MIB
+
+
+def test_tensors_one_after_the_other_do_not() -> None:
+    def in_turn() -> None:
+        first = mib(3)
+        del first
+        second = mib(5)
+        del second
+        third = mib(2)
+        del third
+
+    assert peak_bytes(in_turn) == 5 * MIB
+
+
+def test_what_was_there_before_is_not_counted() -> None:
+    held = [mib(7)]
+
+    def frees_what_it_found() -> torch.Tensor:
+        held.clear()
+        return mib(6)
+
+    assert peak_bytes(frees_what_it_found) == 6 * MIB
+
+
+def test_peak_counts_what_operations_make_on_their_way() -> None:
+    x = torch.zeros(MIB // 4)  # 1 MiB
+
+    def chain() -> torch.Tensor:
+        return ((x + 1) * 2).exp()  # an operand dies when its result is there: two at a time
+
+    def kept() -> torch.Tensor:
+        a = x + 1
+        b = a * 2
+        return b.exp() + a + b  # a, b, the exponential and the first sum
+
+    assert peak_bytes(chain) == pytest.approx(2 * MIB, abs=1000)  # and the numbers 1 and 2, as tensors
+    assert peak_bytes(kept) == pytest.approx(4 * MIB, abs=1000)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_peak_on_a_gpu() -> None:
+    device = torch.device("cuda")
+    held = torch.empty(4 * MIB, dtype=torch.uint8, device=device)
+
+    def together() -> None:
+        first = torch.empty(2 * MIB, dtype=torch.uint8, device=device)
+        second = torch.empty(8 * MIB, dtype=torch.uint8, device=device)
+        del first, second
+
+    assert peak_bytes(together, device) == 10 * MIB
+    assert held.numel() == 4 * MIB
