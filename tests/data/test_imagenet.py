@@ -26,7 +26,7 @@ def tree(root: Path, boxes: list[Boxes], *, per_class: bool = False, xml: str = 
     folder = root / "imagenet"
     (folder / "val").mkdir(parents=True)
     (folder / "LOC_synset_mapping.txt").write_text(
-        "".join(f"{wnid} class {number}, alias\n" for number, wnid in enumerate(WNIDS))
+        "".join(f"{wnid} class {number}, alias\n" for number, wnid in reversed(list(enumerate(WNIDS))))
     )
     rows = []
     for number, each in enumerate(boxes, 1):
