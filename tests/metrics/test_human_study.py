@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from xcnn.errors import UserError
+from xcnn.metrics.bootstrap import interval
 from xcnn.metrics.human_study import fleiss_kappa, model_comparison, preferences, vote_counts
 
 METHODS = ("Grad-CAM", "Ablation-CAM", "Pixel Ablation-CAM")
@@ -34,14 +35,14 @@ def test_counts_by_hand() -> None:
 
 
 def test_each_image_counts_the_same_however_many_answered() -> None:
-    result = preferences(vote_counts(ANSWERS, IMAGES, METHODS), METHODS)
+    result = preferences(vote_counts(ANSWERS, (*IMAGES, "e"), METHODS), METHODS)
     assert {name: total.mean for name, total in result.totals.items()} == pytest.approx(
         {GRAD: 1, ABLATION: 0, PIXEL: 2 / 3, SAME: 1 / 3}
     )
     assert {name: share.mean for name, share in result.shares.items()} == pytest.approx(
         {GRAD: 3 / 5, ABLATION: 0, PIXEL: 2 / 5}
     )
-    assert (result.maximum, result.without_votes) == (2, 2)
+    assert (result.maximum, result.without_votes) == (2, 3)
 
 
 def test_the_papers_totals_and_share() -> None:
@@ -125,9 +126,9 @@ def test_blind_order_is_undone_and_images_count_the_same() -> None:
         ("b", 1, "VGG-16", 2),
         ("c", 1, "VGG-16", None),
     )
-    result = model_comparison(answers, IMAGES, MODELS)
+    result = model_comparison(answers, (*IMAGES, "e"), MODELS)
     assert result.score.mean == pytest.approx((1 - 2) / 2)
-    assert (result.images, result.without_scores) == (2, 2)
+    assert (result.images, result.without_scores) == (2, 3)
     assert (result.score.low, result.score.high) == (-2, 1)
     other = model_comparison(answers, IMAGES, MODELS[::-1])
     assert other.score.mean == -result.score.mean
@@ -141,10 +142,13 @@ def test_the_papers_mean() -> None:
         (f"image {k // 4}", k % 4, MODELS[side], score * (1 - 2 * side))
         for k, (score, side) in enumerate(zip(given.tolist(), left.tolist(), strict=True))
     ]
-    result = model_comparison(scores(*rows), [f"image {k}" for k in range(25)], MODELS)
+    images = [f"image {k}" for k in range(25)]
+    result = model_comparison(scores(*rows), images, MODELS)
     assert result.score.mean == pytest.approx(1.48)
     error = given.reshape(25, 4).mean(1).std() / 5
     assert result.score.high - result.score.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    expected = interval(given.reshape(25, 4).mean(1)[np.argsort(images)], n_resamples=100, seed=3, level=0.5)
+    assert model_comparison(scores(*rows), images, MODELS, n_resamples=100, seed=3, level=0.5).score == expected
 
 
 # Refusals
