@@ -42,10 +42,13 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     tables = {name: _found(gallery, name, figure.fraction) for name in drawn}
     notes = {
         name: [
-            f"keeps {confidence:.2f}; covers {found.covered:.0%} of the boxes, touches {found.touched:.0%}"
-            for confidence, found in zip(left[name].tolist(), tables[name].itertuples(), strict=True)
+            f"keeps {confidence:.2f}; of {len(boxes)} boxes covers {covered * len(boxes):.0f}, touches "
+            f"{touched * len(boxes):.0f}"
+            for confidence, boxes, covered, touched in zip(
+                left[name].tolist(), gallery.pictures.boxes, table["covered"], table["touched"], strict=True
+            )
         ]
-        for name in drawn
+        for name, table in tables.items()
     }
     file = f"figure3-{cfg.network}.png"
     panels = gallery.rows(kept, notes, boxes=True)
@@ -76,10 +79,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             f"{network} at {record['details']['layer']}. Drawn: {shown_words(figure, [network])}. An explanation map "
             f"keeps the highest {figure['fraction']:.0%} of the map's pixels, ties in reading order, as many for every "
             "method.",
-            f"Measured: {Rule(**figure['measured']).words([network])}; there are {record['n']}. A box is covered if "
-            "at least half of its pixels are kept, and touched if any is; the first two columns are the share of a "
-            f"picture's boxes, the last three the share of pictures. 95 % intervals over pictures; \\*: differs from "
-            f"{reference}, picture by picture.",
+            f"Measured on {record['n']} pictures: {Rule(**figure['measured']).words([network])}, or as many as there "
+            "are. A box is covered if at least half of its pixels are kept, and touched if any is; the first two "
+            "columns are the share of a picture's boxes, the last three the share of pictures. 95 % intervals over "
+            f"pictures; \\*: differs from {reference}, picture by picture.",
             compared_table(values, [reference, *others, *figure["controls"]], METRICS),
             "The paper's one picture, where Grad-CAM finds one instance and Pixel Ablation-CAM all, in numbers: "
             + "; ".join(

@@ -68,9 +68,9 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         shares = [f"{fraction:.0%}" for fraction in figure["fractions"]]
         parts += [
             f"{network} at {record['details']['layer']}. Drawn: {shown_words(figure, [network])}.",
-            f"Measured: {Rule(**figure['measured']).words([network])}; there are {record['n']}, and the union of a "
-            f"picture's boxes covers {values['boxes']:.0%} of it on average. Mean with 95 % interval over pictures; "
-            f"\\*: differs from {reference}, picture by picture.",
+            f"Measured on {record['n']} pictures: {Rule(**figure['measured']).words([network])}, or as many as there "
+            f"are; the union of a picture's boxes covers {values['boxes']:.0%} of it on average. Mean with 95 % "
+            f"interval over pictures; \\*: differs from {reference}, picture by picture.",
         ]
         for measure, title in MEASURES.items():
             metrics = {f"{measure}@{share}": f"keep {share}" for share in shares}

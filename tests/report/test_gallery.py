@@ -33,13 +33,12 @@ SURE, UNSURE = exp(4 * (0.25 + 0.75 * 20 / 255)), exp(4 * 0.75 * 20 / 255)  # of
 RED = SURE / (SURE + UNSURE + 1)  # 0.60, as a green square's; a blue one's is 0.46
 
 
-def colours(network: nn.Module | None = None, batch: int = 3) -> Subject:
+def colours(network: nn.Module | None = None, batch: int = 3, offset: float = 0) -> Subject:
     boxes = [torch.tensor([[0.0, 0, 4, 4]]).repeat(n, 1) for n in BOXES]
     pictures = PictureTensors(coloured(SHOWN), torch.tensor(LABELS), boxes, [f"p{place}" for place in range(8)])
     device = torch.device("cpu")
-    return Subject(
-        network or by_colour(), lambda x: x, pictures, "colours", "0" * 16, CLASSES, None, device, batch=batch
-    )
+    network = network or by_colour()
+    return Subject(network, lambda x: x + offset, pictures, "colours", "0" * 16, CLASSES, None, device, batch=batch)
 
 
 def always_red() -> nn.Module:
@@ -49,8 +48,8 @@ def always_red() -> nn.Module:
     return network
 
 
-def gallery(ids: list[str], batch: int = 3) -> Gallery:
-    subject = colours(batch=batch)
+def gallery(ids: list[str], batch: int = 3, offset: float = 0) -> Gallery:
+    subject = colours(batch=batch, offset=offset)
     methods = {"grad_cam": GradCAM(subject.network, "relu"), "activation_sum": ActivationSum(subject.network, "relu")}
     return Gallery.of(subject, methods, shown([subject], [], ids))
 
@@ -150,11 +149,12 @@ def test_explanations_are_those_of_the_whole_batch_at_once(batch: int) -> None:
 
 def test_what_is_kept_and_what_is_left_of_the_confidence() -> None:
     """Grad-CAM marks the square, a quarter of the picture; the rest's dark yellow held evidence for green as well."""
-    found = gallery(["p2", "p5", "p1", "p7"])
+    found = gallery(["p2", "p5", "p1", "p7"], offset=0.1)  # black is no longer 0 once it is normalised
     square = torch.zeros(8, 8, dtype=torch.bool)
     square[:4, :4] = True
     assert torch.equal(found.kept("grad_cam", 0.25), square.expand(4, 8, 8))
-    expected = torch.full((4,), exp(1) / (exp(1) + 2), dtype=torch.float64)
+    confidence = exp(1.4) / (exp(1.4) + exp(0.4) + exp(0.3))
+    expected = torch.full((4,), confidence, dtype=torch.float64)
     torch.testing.assert_close(found.left("grad_cam", 0.25), expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(found.left("grad_cam", 1.0), found.outputs.confidence)
     assert found.kept("activation_sum", 0.5).sum((1, 2)).tolist() == [32] * 4
