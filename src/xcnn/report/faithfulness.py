@@ -140,12 +140,13 @@ def faithfulness_summary(name: str, title: str, rows: Sequence[Row], paper: Sequ
 
 
 _PROTOCOLS = (
-    "the top 20 % of pixelsthe pixels above a fifth of the maximum (threshold), nor what stands in place of the "
-    "rest: black, or the mean colour, which is 0 after normalisation. All are run; soft multiplies the picture by "
-    "the map, as Grad-CAM++ does. Drop and increase are eqs. 6 and 7, of the class predicted for the whole picture;"
-    " a drop of activation above 100 % is a logit that fell below 0. Wins are among the three methods of the "
-    "paper's table; ties are nobody's. Brackets are 95 % bootstrap intervals over pictures. random, centre and "
-    "activation_sum (sum of the channels, whatever the class) are controls."
+    'The paper keeps "the top 20 % of pixels" and does not say whether that is a fifth of the pixels (top_fraction) or '
+    "the pixels above a fifth of the maximum (threshold), nor what stands in place of the rest: black, or the mean "
+    "colour, which is 0 after normalisation. All are run; soft multiplies the picture by the map, as Grad-CAM++ does. "
+    "Drop and increase are eqs. 6 and 7, of the class predicted for the whole picture; a drop of activation above "
+    "100 % is a logit that fell below 0. Wins are among the three methods of the paper's table; ties are nobody's. "
+    "Brackets are 95 % bootstrap intervals over pictures. random, centre and activation_sum (sum of the channels, "
+    "whatever the class) are controls."
 )
 _SHOWN = {
     "drop_confidence": "average drop of confidence, %",
