@@ -206,6 +206,20 @@ def test_a_diverging_cell_does_not_stop_the_others(
     assert [json.loads(record)["cell"] for record in records] == ["lr0.001"]
 
 
+def test_what_a_sweep_may_lack_is_said_and_the_rest_is_published(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Table 2's ImageNet rows need weights and data that are not here; its other sweep is another's business."""
+    here = [*TINY, "model=conv3", "training=deconvolve", "penalty=none", "attribution=random", "data.test_size=null"]
+    run(monkeypatch, "pixel_ablation_cam/table2", "sweep=animals", *here)
+    capsys.readouterr()
+    run(monkeypatch, "pixel_ablation_cam/table2", "sweep=imagenet")
+    said = capsys.readouterr()
+    assert "sweep imagenet is not run: the ImageNet validation images are not there" in said.err
+    page = (places / "results/pixel_ablation_cam/table2.md").read_text()
+    assert "not run: no VGG-16 weights here" in page and "| random |" in page
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("identity", experiments())
 def test_every_experiment_runs_end_to_end_on_the_embedded_data(

@@ -85,9 +85,9 @@ class Method(ABC):
             UserError: images or targets of a wrong shape or type, a class that the network does not have, or
                 activations that are not finite.
         """
+        probe = self.probe(images, targets)
         with precisely(images.device):
-            probe = self.probe(images, targets)
-            maps = wide(self.attribute(probe))
+            maps = self.attribute(probe).to(probe.score.dtype)
         if not maps.isfinite().all():
             raise UserError(f"{type(self).__name__} gave a map with NaN or infinity at layer {self.layer!r}.")
         return Explanation(maps, probe.targets, probe.logits, probe.score <= 0, probe.ablations)
@@ -101,8 +101,8 @@ class Method(ABC):
     def probe(self, images: Tensor, targets: Targets = None) -> Probe:
         """The images at the cut, with everything checked.
 
-        Under the caller's autocast the trunk runs in its precision, and all that follows in float32: an ablation takes
-        little from a score, and half precisions would lose it.
+        Under the caller's autocast the trunk runs in its precision, and all that follows in the weights' own: an
+        ablation takes little from a score, and half precisions would lose it.
 
         Raises:
             UserError: as for `explain`.
@@ -110,7 +110,8 @@ class Method(ABC):
         if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
             got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
             raise UserError(f"images are {got}; pass a float tensor (N, C, H, W), normalised as the network needs.")
-        chosen = None if targets is None else _classes(targets, len(images)).to(images.device)
+        with torch.inference_mode(False):  # a tensor made in that mode could not be saved for a gradient
+            chosen = None if targets is None else _classes(targets, len(images)).to(images.device, copy=True)
         features = self._features(images)
         if features.ndim != 4:
             raise UserError(
@@ -137,7 +138,9 @@ class Method(ABC):
     def _features(self, images: Tensor) -> Tensor:
         with torch.inference_mode(False), torch.no_grad():
             features = self.split.trunk(images)
-        return features.float() if torch.is_autocast_enabled(images.device.type) else features
+        if torch.is_autocast_enabled(images.device.type):
+            features = features.to(next(self.split.root.parameters(), wide(features)).dtype)
+        return features
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from torchvision import datasets
 
 from xcnn.data.decode import decode
 from xcnn.data.tensors import Labelled, TensorDataModule
-from xcnn.errors import UserError
+from xcnn.errors import Missing, UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg"}
@@ -43,7 +43,7 @@ def _read(root: Path) -> tuple[Labelled, Labelled, str]:
         train, test = (image_folder(tree / part, CLASSES, (32, 32)) for part in ("train", "test"))
         jpeg = any(path.suffix.lower() in (".jpg", ".jpeg") for path in tree.glob("*/*/*"))
         return train, test, "CIFAR-10 (JPEG)" if jpeg else "CIFAR-10"
-    raise UserError(
+    raise Missing(
         f"CIFAR-10 is not there: looked for {batches} and {tree}. "
         "Run `make data-cifar10`, or set XCNN_DATA to the folder that holds one of them."
     )

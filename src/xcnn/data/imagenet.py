@@ -29,7 +29,7 @@ from torch import Tensor
 from xcnn.data.decode import opened
 from xcnn.data.pictures import PictureFiles, Pictures
 from xcnn.data.synsets import class_names
-from xcnn.errors import UserError
+from xcnn.errors import Missing, UserError
 
 N_IMAGES, N_CLASSES = 50_000, 1_000
 IMAGE_ENDINGS = {".jpeg", ".jpg", ".png"}
@@ -210,7 +210,7 @@ def _fault(path: Path, boxes: Tensor) -> UserError | str | None:
 def _images(folder: Path) -> dict[str, Path]:
     """Id -> file, of all images in a flat folder or in a folder per class."""
     if not folder.is_dir():
-        raise UserError(f"the ImageNet validation images are not there: looked for {folder}. {REMEDY}")
+        raise Missing(f"the ImageNet validation images are not there: looked for {folder}. {REMEDY}")
     entries = list(folder.iterdir())
     entries += [path for entry in entries if entry.suffix.lower() not in IMAGE_ENDINGS and entry.is_dir()
                 for path in entry.iterdir()]  # fmt: skip
@@ -232,7 +232,7 @@ def _annotations(folder: Path) -> tuple[Sequence[str], Callable[[str], Annotatio
         return tuple(texts), lambda name: _row(table, name, texts[name])
     paths = {path.stem: path for place in BOX_FOLDERS for path in (folder / place).glob("*.xml")}
     if not paths:
-        raise UserError(
+        raise Missing(
             f"ImageNet's labels and boxes are not there: looked for {table} and for *.xml in "
             f"{' and '.join(str(folder / place) for place in BOX_FOLDERS)}. {REMEDY}"
         )

@@ -21,7 +21,7 @@ from xcnn.data.decode import decode
 from xcnn.data.pictures import PictureTensors
 from xcnn.data.synsets import class_names
 from xcnn.data.tensors import Labelled, TensorDataModule, drawn
-from xcnn.errors import UserError
+from xcnn.errors import Missing, UserError
 
 SIDE = 64
 N_CLASSES = 200
@@ -127,7 +127,7 @@ def list_images(root: Path, wnids: tuple[str, ...] | None = None) -> Listed:
     """
     folder = root / FOLDER
     if not folder.is_dir():
-        raise UserError(f"Tiny ImageNet is not there: looked for {folder}. {REMEDY}")
+        raise Missing(f"Tiny ImageNet is not there: looked for {folder}. {REMEDY}")
     wnids = wnids or tuple(sorted(_text(folder / "wnids.txt").split()))
     words = dict(line.split("\t", 1) for line in _text(folder / "words.txt").splitlines() if "\t" in line)
     train = [sorted((folder / "train" / wnid / "images").glob("*.JPEG")) for wnid in wnids]
