@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, parametrize, prune, weight_norm
 
 from xcnn.errors import UserError
 from xcnn.models import conv3, cuttable_layers, split_at, split_at_each
+from xcnn.report.cost import peak_bytes
 
 
 def _vgg(batch_norm: bool) -> nn.Module:
@@ -167,7 +168,7 @@ class Cases(nn.Module):
     def __init__(self, body) -> None:  # type: ignore[no-untyped-def]
         super().__init__()
         self.conv, self.other = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
-        self.relu, self.body = nn.ReLU(), body
+        self.relu, self.relu_, self.body = nn.ReLU(), nn.ReLU(inplace=True), body
         self.double()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,18 +206,61 @@ def _counted(m: Cases, x: Tensor) -> Tensor:
     return x * before + n
 
 
-@pytest.mark.parametrize("body", [_added_in_place, _discarded, _changed_twice, _aliased_name, _counted])
-def test_in_place_operations_after_the_cut(body, images: Tensor) -> None:  # type: ignore[no-untyped-def]
+def _one_module_twice(m: Cases, x: Tensor) -> Tensor:
+    m.relu_(x)
+    y = m.other(x)
+    m.relu_(y)
+    return x + y
+
+
+def _kept_before(m: Cases, x: Tensor) -> Tensor:
+    y = m.other(x)
+    squares = y.square()
+    return torch.relu_(y) + squares
+
+
+IN_PLACE = [_added_in_place, _discarded, _changed_twice, _aliased_name, _counted, _one_module_twice, _kept_before]
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("body", IN_PLACE)
+def test_in_place_operations_after_the_cut(body, gradients: bool, images: Tensor) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     model = Cases(body)
     expected = _logits(model, images)
     split = split_at(model, "conv")
-    features = split.trunk(images)
     true = F.conv2d(images, model.conv.weight, model.conv.bias, padding=1)
-    for _ in range(2):
-        torch.testing.assert_close(split.head(features), expected)
-        torch.testing.assert_close(split.rest(split.prefix(features)), expected)
+    with torch.set_grad_enabled(gradients):
+        features = split.trunk(images)
+        for _ in range(2):
+            torch.testing.assert_close(split.head(features), expected)
+            torch.testing.assert_close(split.rest(split.prefix(features)), expected)
     torch.testing.assert_close(features, true)
+
+
+@pytest.mark.parametrize("first", [nn.Identity(), nn.Dropout(inplace=True), nn.ReLU(inplace=True), nn.Flatten(0, 0)])
+@torch.no_grad()
+def test_what_the_caller_holds_is_left_as_it_is(first: nn.Module, images: Tensor) -> None:
+    model = nn.Sequential(first, nn.ReLU(True), nn.Conv2d(3, 4, 1), nn.Identity(), nn.ReLU(True), nn.Flatten()).double()
+    images = images - 0.5
+    given, expected = images.clone(), _logits(model, images)
+    for layer in ("0", "1", "2", "3", "4"):
+        split = split_at(model, layer)
+        features = split.trunk(images)
+        held = features.clone()
+        torch.testing.assert_close(split.head(features), expected)
+        torch.testing.assert_close(features, held, rtol=0, atol=0)
+        torch.testing.assert_close(images, given, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("gradients", "times"), [(True, 2), (False, 1)])
+def test_without_gradients_operations_are_in_place_again(gradients: bool, times: int) -> None:
+    body = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Identity(), nn.ReLU(inplace=True))
+    split = split_at(nn.Sequential(body, nn.Flatten()).requires_grad_(False), "0")
+    images = torch.rand(1, 1, 64, 64)
+    maps = 4 * images.numel() * images.element_size()
+    with torch.set_grad_enabled(gradients):
+        assert peak_bytes(lambda: split.trunk(images)) == times * maps
 
 
 AFFINE = {

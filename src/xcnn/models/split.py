@@ -5,6 +5,7 @@ parameters and buffers; the user's modules are never called and never changed. T
 
 - Every in-place operation is replaced by its out-of-place form, and what used the old value afterwards is given the new
   one. So features are a layer's true output, and nothing that runs later changes the tensor that the caller holds.
+  Where no gradient is asked for, the operation is in place after all if nobody can hold what it overwrites.
 - The user's hooks do not run, whether they watch or change values: a network is its modules. The hooks by which
   `weight_norm`, `spectral_norm` and `prune` form a weight are part of the module and are kept.
 
@@ -18,13 +19,14 @@ import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx import Node
-from torch.nn.modules import conv, dropout, padding, pooling
+from torch.nn.modules import batchnorm, conv, dropout, padding, pooling
 from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -68,7 +70,7 @@ class Split:
         Raises:
             UserError: the layer's output is not one tensor.
         """
-        features = self._trunk(images)
+        features = (self._trunk if torch.is_grad_enabled() else self._trunk_in_place)(images)
         if not isinstance(features, Tensor):
             raise UserError(
                 f"layer {self.layer!r} gives a {type(features).__name__}, not one tensor. Cut at another layer."
@@ -77,7 +79,7 @@ class Split:
 
     def head(self, features: Tensor) -> Tensor:
         """Logits (N, classes) of features (N, K, h, w), which are left as they are."""
-        return self._head(features)
+        return (self._head if torch.is_grad_enabled() else self._head_in_place)(features)
 
     def prefix(self, features: Tensor) -> tuple[Tensor, ...]:
         """The frontier: the values that the maximal affine beginning of the head hands to `rest`.
@@ -148,6 +150,14 @@ class Split:
     @functools.cached_property
     def _head(self) -> fx.GraphModule:
         return fx.GraphModule(self.root, self.head_graph)
+
+    @functools.cached_property
+    def _trunk_in_place(self) -> fx.GraphModule:
+        return fx.GraphModule(self.root, _extract([self._placeholder], self._cut, in_place=True))
+
+    @functools.cached_property
+    def _head_in_place(self) -> fx.GraphModule:
+        return fx.GraphModule(self.root, _extract([self._cut], self._logits, in_place=True))
 
     @functools.cached_property
     def _prefix(self) -> fx.GraphModule:
@@ -441,8 +451,11 @@ def _between(inputs: Iterable[Node], outputs: Iterable[Node]) -> set[Node]:
     return needed
 
 
-def _extract(inputs: Sequence[Node], outputs: Node | Sequence[Node]) -> fx.Graph:
-    """The function from `inputs` to `outputs`; a sequence of outputs is returned as a tuple."""
+def _extract(inputs: Sequence[Node], outputs: Node | Sequence[Node], in_place: bool = False) -> fx.Graph:
+    """The function from `inputs` to `outputs`; a sequence of outputs is returned as a tuple.
+
+    With `in_place`, operations that the network does in place are so again where they overwrite none of these.
+    """
     single = isinstance(outputs, Node)
     goals: list[Node] = [outputs] if isinstance(outputs, Node) else list(outputs)
     needed = _between(inputs, goals)
@@ -450,7 +463,11 @@ def _extract(inputs: Sequence[Node], outputs: Node | Sequence[Node]) -> fx.Graph
     copies = {node: graph.placeholder(node.name) for node in inputs}
     for node in goals[0].graph.nodes:
         if node in needed:
-            copies[node] = graph.node_copy(node, copies.__getitem__)
+            copies[node] = copied = graph.node_copy(node, copies.__getitem__)
+            if in_place and _IN_PLACE in node.meta:
+                form: _InPlace = node.meta[_IN_PLACE]
+                if form.overwritten.isdisjoint((*inputs, *goals)):
+                    copied.target, copied.kwargs = form.target, copied.kwargs | form.kwargs
     graph.output(copies[goals[0]] if single else tuple(copies[node] for node in goals))
     return graph
 
@@ -501,8 +518,27 @@ def _sizes(graph: fx.Graph) -> set[Node]:
     return found
 
 
+_IN_PLACE = "in_place"  # in a node's meta
+
+
+@dataclass(frozen=True)
+class _InPlace:
+    """The in-place form of an operation, and the nodes whose memory it overwrites."""
+
+    target: Any
+    kwargs: dict[str, Any]
+    overwritten: frozenset[Node]
+
+
+# What these give is never their input or a part of it.
+_NEW_MODULES = (conv._ConvNd, batchnorm._BatchNorm, nn.Linear)
+_NEW = _names("conv1d conv2d conv3d batch_norm linear")
+
+
 def _functionalise(graph: fx.Graph, root: nn.Module, order: dict[Node, int]) -> dict[Node, Node]:
     """Replace each in-place operation by its out-of-place form, and give its result to all that follows.
+
+    Its in-place form is kept in its meta if what it overwrites is surely a result of the network's own.
 
     Returns the node that took each changed node's place.
 
@@ -511,20 +547,34 @@ def _functionalise(graph: fx.Graph, root: nn.Module, order: dict[Node, int]) -> 
     """
     replaced: dict[Node, Node] = {}
     sharing: dict[Node, set[Node]] = {}  # the nodes whose values share memory
+    own: set[Node] = set()  # nodes whose memory is new, and views
     sizes = _sizes(graph)
+    modules = {node: root.get_submodule(str(node.target)) for node in graph.nodes if node.op == "call_module"}
+    in_place: dict[nn.Module, str] = {}
+    for module in dict.fromkeys(modules.values()):
+        if getattr(module, "inplace", False) and not isinstance(module, _Opaque):
+            in_place[module] = name = f"in_place_{len(in_place)}"
+            root.add_module(name, copy.copy(module))
+            module.inplace = False  # type: ignore[assignment]
     for node in graph.nodes:
-        module = root.get_submodule(str(node.target)) if node.op == "call_module" else None
-        views = isinstance(module, _VIEW_MODULES) or (module is None and _operation(node) in _VIEWS)
+        if node in sizes:
+            sharing[node] = {node}
+            if node.op == "call_function" and node.target in _INPLACE_OPERATORS:
+                node.target = _INPLACE_OPERATORS[node.target]  # `n += 1` on a number makes a new one
+            continue
+        found = modules.get(node)
+        form = in_place.get(found, node.target) if found is not None else node.target
+        flag = {"inplace": True} if node.kwargs.get("inplace") else {}
+        changes = found in in_place or (found is None and _make_pure(node))
+        views = isinstance(found, _VIEW_MODULES) or (found is None and _operation(node) in _VIEWS)
         sharing[node] = {node}
         if views:
             sharing[node].update(*(sharing[operand] for operand in node.all_input_nodes if operand not in sizes))
             for other in sharing[node]:
                 sharing[other] = sharing[node]
-        if node in sizes:
-            if node.op == "call_function" and node.target in _INPLACE_OPERATORS:
-                node.target = _INPLACE_OPERATORS[node.target]  # `n += 1` on a number makes a new one
-            continue
-        if not _make_pure(node, module):
+        if views or changes or isinstance(found, _NEW_MODULES) or (found is None and _operation(node) in _NEW):
+            own.add(node)
+        if not changes:
             continue
         changed = node.args[0] if node.args else node.kwargs["input"]
         assert isinstance(changed, Node)
@@ -534,7 +584,8 @@ def _functionalise(graph: fx.Graph, root: nn.Module, order: dict[Node, int]) -> 
                     f"the network changes a tensor in place ({node.name}) while a view of it ({other.name}) is still "
                     "in use, which cannot be followed. Write that operation out of place."
                 )
-        sharing[node] = {node}
+        if not views and own >= sharing[changed]:
+            node.meta[_IN_PLACE] = _InPlace(form, flag, frozenset(sharing[changed]))
         replaced[changed] = node
         for user in list(changed.users):
             if order[user] > order[node]:
@@ -542,13 +593,8 @@ def _functionalise(graph: fx.Graph, root: nn.Module, order: dict[Node, int]) -> 
     return replaced
 
 
-def _make_pure(node: Node, module: nn.Module | None) -> bool:
-    """Turn an in-place operation into its out-of-place form; whether it was one."""
-    if module is not None:
-        if isinstance(module, _Opaque) or not getattr(module, "inplace", False):
-            return False
-        module.inplace = False  # type: ignore[assignment]
-        return True
+def _make_pure(node: Node) -> bool:
+    """Turn an in-place function or method into its out-of-place form; whether it was one."""
     if node.op == "call_function" and node.target in _INPLACE_OPERATORS:
         node.target = _INPLACE_OPERATORS[node.target]
         return True
@@ -607,7 +653,7 @@ def _keeps_affine(node: Node, operands: list[Node], root: nn.Module) -> bool:
     alone = operands == [first]
     if node.op == "call_module":
         module = root.get_submodule(str(node.target))
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, batchnorm._BatchNorm):
             return alone and module.running_mean is not None
         return alone and isinstance(module, _AFFINE_MODULES)
     name = _operation(node)
