@@ -103,7 +103,8 @@ class Headed(nn.Module):
         self.even, self.uneven = nn.AdaptiveMaxPool2d((2, 7)), nn.AdaptiveAvgPool2d((4, 5))
         self.wide = nn.AdaptiveAvgPool2d((None, 3))
         self.overlapping, self.ceiled = nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, ceil_mode=True)
-        self.drop, self.flatten = nn.Dropout(), nn.Flatten()
+        self.indexed = nn.MaxPool2d(2, return_indices=True)
+        self.drop, self.flatten, self.rows = nn.Dropout(), nn.Flatten(), nn.Flatten(2)
         self.first, self.second, self.only = nn.Linear(6 * places, 8), nn.Linear(8, 5), nn.Linear(6 * places, 5)
         self.columns, self.places = nn.Linear(7, 5), nn.Linear(28, 5)
         self.head = head
@@ -154,7 +155,8 @@ HEADS: dict[str, tuple[Callable[[Headed, Tensor], Tensor], int, str]] = {
     "two pools, linear, relu": (lambda m, x: _rest(m, m.max(m.act(m.pool(x))).flatten(1)), 1, "linear"),
     "gap, linear, relu": (lambda m, x: _rest(m, m.flatten(m.gap(x))), 1, "linear"),
     "cells, linear, relu": (lambda m, x: _rest(m, m.even(x).flatten(1)), 14, "linear"),
-    "max-pool with indices": (lambda m, x: m.only(F.max_pool2d(x, 2, return_indices=True)[0].flatten(1)), 6, "asked"),
+    "max-pool with indices": (lambda m, x: m.only(m.indexed(x)[0].flatten(1)), 6, "asked"),
+    "functional with indices": (lambda m, x: m.only(F.max_pool2d(x, 2, return_indices=True)[0].flatten(1)), 6, "asked"),
     "mean, linear, relu": (lambda m, x: _rest(m, x.mean((2, 3))), 1, "asked"),
     "uneven cells": (lambda m, x: _rest(m, m.uneven(x).flatten(1)), 20, "channels"),
     "a side as it is": (lambda m, x: _rest(m, m.wide(x).flatten(1)), 12, "channels"),
@@ -168,5 +170,6 @@ HEADS: dict[str, tuple[Callable[[Headed, Tensor], Tensor], int, str]] = {
     "linear over channels": (lambda m, x: m.second(F.relu(m.first(x.permute(0, 2, 3, 1)))).mean((1, 2)), 1, "asked"),
     "linear over columns": (lambda m, x: F.relu(m.columns(x)).mean((1, 2)), 1, "asked"),
     "linear over places": (lambda m, x: F.relu(m.places(x.flatten(2))).mean(1), 1, "asked"),
+    "linear over places, module": (lambda m, x: F.relu(m.places(m.rows(x))).mean(1), 1, "asked"),
     "softmax of channels": (lambda m, x: m.only(m.gap(x.softmax(1)).flatten(1)), 1, "asked"),
 }

@@ -14,6 +14,10 @@ from xcnn.attribution.method import Method
 from xcnn.attribution.probe import Probe, wide
 from xcnn.errors import UserError
 
+# Distances that differ by less, relatively, are the same: maps without a place in common are all equally far from each
+# other, and which of them is the farthest must not be decided by rounding, and so by the device and the batch.
+TIE = 1e-4
+
 
 class AblationCAMPlusPlus(Method):
     """ReLU(sum_k w_k A_k), w_k = (Y - Y_g) / (Y |g|) of the group g that channel k ends up in.
@@ -55,8 +59,7 @@ class AblationCAMPlusPlus(Method):
         used = torch.ones(n, dtype=torch.long, device=maps.device)  # groups of each image so far
         weights = torch.zeros(n, channels, dtype=maps.dtype, device=maps.device)
         fresh = torch.zeros(n, channels, dtype=torch.bool, device=maps.device)
-        fresh[:, 0] = True
-        asking = self.groups == 1
+        asking = False
         while True:
             sizes = torch.zeros_like(weights).scatter_add_(1, groups, torch.ones_like(weights))
             if asking:
@@ -65,7 +68,7 @@ class AblationCAMPlusPlus(Method):
                 weights = torch.where(fresh.gather(1, groups), shares.gather(1, groups), weights)
                 divided = fresh & (sizes > 1) & (drops.abs() > self.threshold * probe.score.abs()[:, None])
             else:
-                divided = sizes > 1
+                divided = (sizes > 1) & (used < self.groups)[:, None]
             if not divided.any():
                 if asking:
                     return weights
@@ -76,8 +79,6 @@ class AblationCAMPlusPlus(Method):
             groups = torch.where(second, names.gather(1, groups), groups)
             fresh = divided.scatter_reduce(1, groups, second, "amax")
             used = used + divided.sum(1)
-            if not asking and used.min() >= min(self.groups, channels):
-                asking, fresh = True, torch.zeros_like(fresh).scatter_(1, groups, True)
 
     def _second_half(self, directions: Tensor, groups: Tensor, divided: Tensor) -> Tensor:
         """Which channels (N, K) go to the second half of their group, by 2-means within each divided group."""
@@ -98,13 +99,13 @@ class AblationCAMPlusPlus(Method):
             distance = (points - centres[group]).square().sum(1)
             most = distance.new_zeros(n).scatter_reduce_(0, group, distance, "amax")
             order = torch.arange(len(points), device=points.device)
-            order = torch.where(distance == most[group], order, len(points))
+            order = torch.where(distance >= (1 - TIE) * most[group], order, len(points))
             return order.new_full((n,), len(points)).scatter_reduce_(0, group, order, "amin")
 
         first = points[farthest(means(points.new_ones(len(points))))]
         second = points[farthest(first)]
         for _ in range(self.iterations):
-            nearer = (points - second[group]).square().sum(1) < (points - first[group]).square().sum(1)
+            nearer = (points - second[group]).square().sum(1) < (1 - TIE) * (points - first[group]).square().sum(1)
             first, second = means((~nearer).to(points.dtype)), means(nearer.to(points.dtype))
         # Points that are all the same are not told apart by distance: every other one then.
         parts = torch.stack(

@@ -29,7 +29,8 @@ class ScoreCAM(Method):
     def attribute(self, probe: Probe) -> Tensor:
         features = wide(probe.features)
         weights = torch.zeros(features.shape[:2], dtype=features.dtype, device=features.device)
-        for image, maps, target, weight in zip(probe.images, features, probe.targets, weights, strict=True):
+        images = probe.images.to(probe.features.dtype)
+        for image, maps, target, weight in zip(images, features, probe.targets, weights, strict=True):
             live = (maps.amax((1, 2)) > maps.amin((1, 2))).nonzero()[:, 0]
             scores = []
             for part in live.split(self.batch):

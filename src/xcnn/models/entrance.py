@@ -162,7 +162,7 @@ def _step(node: Node, root: nn.Module) -> _Step | None:
         names = ("kernel_size", "stride", "padding", "dilation" if node.target is F.max_pool2d else "ceil_mode")
         given: dict[str, Any] = dict(zip(names, node.args[1:], strict=False)) | dict(node.kwargs)
         kernel = given["kernel_size"]
-        if given.get("return_indices") or len(node.args) > 5:
+        if len(node.args) > 5:
             return None
         stride = given.get("stride") or kernel
         return _pool(kernel, stride, given.get("padding", 0), given.get("dilation", 1), given.get("ceil_mode", False))
