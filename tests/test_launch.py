@@ -102,6 +102,20 @@ def test_every_model_composes_and_says_which_command_gets_its_weights(path: Path
         assert build(cfg.preprocessing).crop == cfg.preprocessing.crop
 
 
+def test_files_are_settings_by_their_content(tmp_path: Path) -> None:
+    listed = tmp_path / "here" / "images.txt"
+    listed.parent.mkdir()
+    listed.write_text("a")
+    found = [settings(compose("pixel_ablation_cam/table1", [f"data.files={listed}"]))]
+    moved = tmp_path / "images.txt"
+    moved.write_text("a")
+    found.append(settings(compose("pixel_ablation_cam/table1", [f"data.files={moved}"])))
+    listed.write_text("b")
+    found.append(settings(compose("pixel_ablation_cam/table1", [f"data.files={listed}"])))
+    assert found[0] == found[1] != found[2]
+    assert found[0]["data"]["files"]["file"] == "images.txt"
+
+
 def test_an_unknown_experiment_and_an_unknown_choice_list_those_there_are() -> None:
     with pytest.raises(UserError, match=r"unknown experiment 'deconvolve/table9'; there are: .*deconvolve/table1"):
         compose("deconvolve/table9")

@@ -71,7 +71,8 @@ def experiments() -> list[str]:
 def settings(cfg: DictConfig) -> dict[str, Any]:
     """What a cell's result depends on, as plain values: all but places, devices, loggers.
 
-    A file of weights stands in it by its name and the hash of its content (None while it is missing), not its folder.
+    A file of weights, or a list of images, stands in it by its name and the hash of its content (None while it is
+    missing), not by its folder.
     """
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     plain = {key: value for key, value in plain.items() if key not in PLACE}
@@ -79,10 +80,11 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
         plain.pop("cam_layer", None)
     plain["data"] = {key: value for key, value in plain["data"].items() if key != "root"}
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in PLACE_OF_TRAINER}
-    if plain["model"].get("weights"):
-        weights = Path(plain["model"]["weights"])
-        content = file_hash(weights) if weights.is_file() else None
-        plain["model"] = {**plain["model"], "weights": {"file": weights.name, "hash": content}}
+    for part, key in (("model", "weights"), ("data", "files")):
+        if plain[part].get(key):
+            path = Path(plain[part][key])
+            content = file_hash(path) if path.is_file() else None
+            plain[part] = {**plain[part], key: {"file": path.name, "hash": content}}
     return plain
 
 
