@@ -253,6 +253,16 @@ def test_what_the_caller_holds_is_left_as_it_is(first: nn.Module, images: Tensor
         torch.testing.assert_close(images, given, rtol=0, atol=0)
 
 
+@torch.no_grad()
+def test_weights_changed_in_place_are_left_as_they_are(images: Tensor) -> None:
+    model = Cases(lambda m, x: m.other(x) * m.scale.abs_())
+    model.scale = nn.Parameter(-torch.ones(1, dtype=torch.float64))
+    split = split_at(model, "conv")
+    features = split.trunk(images)
+    torch.testing.assert_close(split.head(features), model.other(features).mean((2, 3)))
+    assert model.scale.item() == -1
+
+
 @pytest.mark.parametrize(("gradients", "times"), [(True, 2), (False, 1)])
 def test_without_gradients_operations_are_in_place_again(gradients: bool, times: int) -> None:
     body = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Identity(), nn.ReLU(inplace=True))
