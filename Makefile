@@ -173,6 +173,13 @@ pixel-ablation-cam-figure4: $(environment) ## figure 4: what is kept at 10, 30 a
 pixel-ablation-cam-figure5: $(environment) ## figure 5: Pixel Ablation-CAM of two networks; no training
 	$(call run,pixel_ablation_cam/figure5)
 
+.PHONY: pixel-ablation-cam-complexity pixel-ablation-cam-benchmark
+pixel-ablation-cam-complexity: $(environment) ## section 4.5: what an explanation costs in forward passes; no training
+	$(call run,pixel_ablation_cam/complexity)
+
+pixel-ablation-cam-benchmark: $(environment) ## our maps against the grad-cam package's: speed, memory, agreement; no training
+	$(call run,pixel_ablation_cam/benchmark)
+
 ##@ Results
 
 .PHONY: tables notebooks

@@ -187,7 +187,7 @@ def explained(cfg: DictConfig) -> Subject:
         data.name,
         data.manifest,
         data.classes,
-        settings(cfg)["model"]["weights"]["hash"] if run is None else run.record["weights"],
+        (settings(cfg)["model"]["weights"] or {}).get("hash") if run is None else run.record["weights"],
         device,
         cfg.trainer.precision,
         cfg.batch,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from xcnn.report import cost
-from xcnn.report.cost import peak_bytes, ratios
+from xcnn.report.cost import beside_forward, peak_bytes, ratios
 
 MIB = 2**20
 
@@ -87,6 +87,34 @@ def test_peak_counts_what_operations_make_on_their_way() -> None:
 
     assert peak_bytes(chain) == pytest.approx(2 * MIB, abs=1000)  # and the numbers 1 and 2, as tensors
     assert peak_bytes(kept) == pytest.approx(4 * MIB, abs=1000)
+
+
+def test_beside_a_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: clock[0])
+
+    class Network(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            assert torch.is_inference_mode_enabled()
+            clock[0] += 2.0
+            mib(4)
+            return images
+
+    def explain() -> str:
+        clock[0] += 3.0
+        mib(6)
+        return "maps"
+
+    values, results = beside_forward(Network(), torch.zeros(1), {"explain": explain}, repeats=2)
+    assert values == {
+        "seconds/forward": 2.0,
+        "mib/forward": 4.0,
+        "seconds/explain": 3.0,
+        "mib/explain": 6.0,
+        "time/explain": 1.5,
+        "memory/explain": 1.5,
+    }
+    assert results == {"explain": "maps"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

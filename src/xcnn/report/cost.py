@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 CPU = torch.device("cpu")
+FORWARD = "forward"
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,44 @@ def peak_bytes(function: Callable[[], Any], device: torch.device = CPU) -> int:
         return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
-    recorded = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+    recorded = profiler.profiler.kineto_results.events()
     changes = [event for event in recorded if event.name() == "[memory]"]
     taken = peak = 0
     for event in sorted(changes, key=lambda event: event.start_ns()):
         taken += event.nbytes()
         peak = max(peak, taken)
     return peak
+
+
+def forward_pass(network: nn.Module, images: Tensor) -> Callable[[], Tensor]:
+    """One plain forward pass: what costs are compared with."""
+
+    @torch.inference_mode()
+    def forward() -> Tensor:
+        logits: Tensor = network(images)
+        return logits
+
+    return forward
+
+
+def beside_forward(
+    network: nn.Module, images: Tensor, functions: Mapping[str, Callable[[], Any]], repeats: int
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """What functions cost beside one plain forward pass of `images`, in the same run.
+
+    Returns:
+        `seconds/NAME` and `mib/NAME`, the forward pass (`FORWARD`) among them, and `time/NAME` and `memory/NAME`, over
+        those of the forward pass; and by name what each function returned.
+    """
+    every = {FORWARD: forward_pass(network, images), **functions}
+    peaks = {name: peak_bytes(function, images.device) for name, function in every.items()}
+    timings = ratios(every, FORWARD, repeats, images.device)
+    values: dict[str, float] = {}
+    for name, timing in timings.items():
+        values |= {f"seconds/{name}": timing.seconds, f"mib/{name}": peaks[name] / 2**20}
+        if name != FORWARD:
+            values |= {f"time/{name}": timing.ratio, f"memory/{name}": peaks[name] / peaks[FORWARD]}
+    return values, {name: timings[name].result for name in functions}
 
 
 def _finish(device: torch.device) -> None:
