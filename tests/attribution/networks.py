@@ -7,6 +7,7 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision
+from captum.attr import LayerFeatureAblation
 from torch import Tensor, nn
 from torchvision.models import vgg
 
@@ -77,6 +78,12 @@ def zeroed(model: nn.Module, layer: str, images: Tensor, parts: Sequence[Any]) -
     return torch.stack(losses, 2)
 
 
+def zeroed_by_captum(model: nn.Module, layer: str, images: Tensor, targets: list[int], mask: Tensor) -> Tensor:
+    """The target's loss (N, K, h, w) with all that has an entry's number in the mask set to zero."""
+    oracle = LayerFeatureAblation(model, model.get_submodule(layer))
+    return oracle.attribute(images, target=targets, layer_mask=mask)
+
+
 def channels(which: Sequence[int]) -> list[Any]:
     return [(k,) for k in which]
 
@@ -89,6 +96,20 @@ def assert_same(ours: Tensor, theirs: Tensor, relative: float = 1e-10) -> None:
     """Equal up to a share of the largest value, which is not nothing."""
     assert ours.shape == theirs.shape and theirs.abs().max() > 1e-6
     torch.testing.assert_close(ours, theirs, rtol=0, atol=relative * theirs.abs().max().item())
+
+
+# At the last layer and at an earlier one; images of 2 x 3 times the network's stride, and more for VGG's 7 x 7 cells.
+LAYERS = [
+    ("conv3", "relu3", (12, 20)),
+    ("conv3", "pool1", (12, 20)),
+    ("small resnet", "layer4", (64, 96)),
+    ("small resnet", "layer3", (64, 96)),
+    ("vgg16", "features.30", (64, 96)),
+    ("vgg16", "features.28", (64, 96)),
+    ("vgg16", "features.23", (64, 96)),
+    ("small densenet", "features", (64, 96)),
+    ("small densenet", "features.transition2", (64, 96)),
+]
 
 
 class Headed(nn.Module):

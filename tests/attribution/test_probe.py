@@ -1,7 +1,10 @@
 """Exact ablation: every way of asking a head against the network run with that part of the layer at zero."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from tests.attribution.networks import (
@@ -12,10 +15,12 @@ from tests.attribution.networks import (
     locations,
     network,
     pictures,
+    randomise,
     zeroed,
 )
-from xcnn.attribution import AblationCAM, Probe
+from xcnn.attribution import AblationCAM, PixelAblationCAM, Probe
 from xcnn.attribution import probe as module
+from xcnn.models import conv3
 from xcnn.models.split import Split
 
 TARGETS = [3, 1]
@@ -110,6 +115,40 @@ def test_networks(name: str, layer: str, size: tuple[int, int]) -> None:
     found = zeroed(model, layer, images, [*channels(some), *(places[i] for i in where)])[:, TARGETS[0]]
     assert_same(probe.channel_drops()[:, some], found[:, :5])
     assert_same(probe.location_drops().flatten(1)[:, where], found[:, 5:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build", "layer", "size"),
+    [
+        (torchvision.models.resnet50, "layer4", 224),
+        (torchvision.models.resnet50, "layer3", 224),
+        (torchvision.models.vgg16, "features.30", 224),
+        (torchvision.models.vgg16, "features.29", 224),
+        (torchvision.models.vgg16, "features.23", 224),
+        (torchvision.models.densenet121, "features", 224),
+        (torchvision.models.densenet121, "features.transition3", 224),
+        (conv3, "relu3", 32),
+        (conv3, "relu2", 32),
+    ],
+)
+def test_full_networks(build: Callable[[], nn.Module], layer: str, size: int) -> None:
+    """The weights of both methods, of all channels and locations; some of each are zeroed in the network."""
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        model = build()
+    model, images, target = randomise(model.to_empty(device="cpu")), pictures(1, size, size), 3
+    by_channel = AblationCAM(model, layer).weights(images, target)[0]
+    by_location = PixelAblationCAM(model, layer).weights(images, target)[0]
+    generator = torch.Generator().manual_seed(2)
+    some = torch.randperm(len(by_channel), generator=generator)[:12].tolist()
+    places = locations(*by_location.shape)
+    where = torch.randperm(len(places), generator=generator)[:12].tolist()
+    found = zeroed(model, layer, images, [*channels(some), *(places[i] for i in where)])[0, target]
+    with torch.no_grad():
+        found /= model(images)[0, target].abs()
+    assert_same(by_channel[some], found[:12])
+    assert_same(by_location.flatten()[where], found[12:])
 
 
 def test_a_head_that_ignores_the_features() -> None:
