@@ -323,3 +323,15 @@ def test_upsample_by_hand() -> None:
 def test_normalise_by_hand() -> None:
     maps = torch.tensor([[[-1.0, 0.0], [1.0, 3.0]], [[2.0, 2.0], [2.0, 2.0]]])
     assert normalise(maps).tolist() == [[[0, 0.25], [0.5, 1]], [[0, 0], [0, 0]]]
+
+
+@pytest.mark.parametrize("kind", [GradCAM, AblationCAM, PixelAblationCAM])
+def test_autocast_under_inference_mode(kind: type[Method]) -> None:
+    """What an evaluation loop does: the trunk in bfloat16, gradients of the head all the same."""
+    torch.manual_seed(0)
+    network, images = torchvision.models.resnet18(num_classes=5).eval(), torch.randn(2, 3, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = kind(network, "layer4")(images)
+        with torch.inference_mode():
+            found = kind(network, "layer4")(images.clone())
+    assert torch.equal(found, expected) and found.dtype == torch.float32

@@ -138,9 +138,9 @@ class Method(ABC):
     def _features(self, images: Tensor) -> Tensor:
         with torch.inference_mode(False), torch.no_grad():
             features = self.split.trunk(images)
-        if torch.is_autocast_enabled(images.device.type):
-            features = features.to(next(self.split.root.parameters(), wide(features)).dtype)
-        return features
+            if torch.is_autocast_enabled(images.device.type):
+                features = features.to(next(self.split.root.parameters(), wide(features)).dtype)
+            return features.clone() if features.is_inference() else features
 
 
 @contextlib.contextmanager
