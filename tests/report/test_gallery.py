@@ -149,7 +149,7 @@ def test_explanations_are_those_of_the_whole_batch_at_once(batch: int) -> None:
 
 def test_what_is_kept_and_what_is_left_of_the_confidence() -> None:
     """Grad-CAM marks the square, a quarter of the picture; the rest's dark yellow held evidence for green as well."""
-    found = gallery(["p2", "p5", "p1", "p7"], offset=0.1)  # black is no longer 0 once it is normalised
+    found = gallery(["p2", "p5", "p7", "p1"], offset=0.1)  # black is no longer 0 once it is normalised
     square = torch.zeros(8, 8, dtype=torch.bool)
     square[:4, :4] = True
     assert torch.equal(found.kept("grad_cam", 0.25), square.expand(4, 8, 8))
@@ -158,6 +158,19 @@ def test_what_is_kept_and_what_is_left_of_the_confidence() -> None:
     torch.testing.assert_close(found.left("grad_cam", 0.25), expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(found.left("grad_cam", 1.0), found.outputs.confidence)
     assert found.kept("activation_sum", 0.5).sum((1, 2)).tolist() == [32] * 4
+
+
+def test_each_picture_is_shown_through_its_own_map() -> None:
+    ids = ["p2", "p5", "p7", "p1", "p6"]
+    torch.manual_seed(0)
+    maps = torch.rand(5, 8, 8)
+    for batch in (2, 5):
+        found = gallery(ids, batch)
+        object.__setattr__(found.explanations["grad_cam"], "maps", maps)
+        images = found.subject.scaled(found.pictures) * found.kept("grad_cam", 0.5)[:, None]
+        with torch.no_grad():
+            expected = found.subject.network(images).softmax(1)[torch.arange(5), torch.tensor([0, 0, 0, 1, 1])]
+        torch.testing.assert_close(found.left("grad_cam", 0.5).float(), expected)
 
 
 def test_maps_are_kept_at_the_size_of_the_picture() -> None:
@@ -196,6 +209,7 @@ def test_correlation_is_pearsons_and_undefined_for_a_constant_map() -> None:
     torch.manual_seed(0)
     maps, others = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
     maps[2] = 0.1
+    maps[2, 0, 0] = maps[2, 0, 0].nextafter(torch.tensor(1.0))  # constant, but for rounding
     found = correlation(maps, others)
     for place in range(2):
         expected = np.corrcoef(maps[place].flatten().double(), others[place].flatten().double())[0, 1]

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from xcnn.fingerprint import fingerprint
-from xcnn.report.pooled import pooled
+from xcnn.report.pooled import pooled, side_by_side
+from xcnn.report.tables import aggregate
 
 
 def cell(home: Path, method: str, ids: list[str], shard: int = 0, shards: int = 1, **settings: Any) -> dict[str, Any]:
@@ -74,3 +75,15 @@ def test_cells_whose_rows_are_elsewhere_are_left_alone(tmp_path: Path) -> None:
     record = cell(tmp_path, "x", ["a1"])
     (tmp_path / record["cell"] / "rows.parquet").unlink()
     assert pooled(tmp_path, [record], means) == []
+
+
+def test_a_trial_stands_beside_the_table_and_not_in_it(tmp_path: Path) -> None:
+    records = [cell(tmp_path, "x", ["a1", "a2"]), cell(tmp_path, "y", ["a1", "a2"]), cell(tmp_path, "z", ["a1"], fraction=0.5)]
+    trial = {**cell(tmp_path / "trial", "x", ["a1"], fraction=0.5), "cell": "try-x"}
+    (tmp_path / "trial" / "x-0of1").rename(tmp_path / "try-x")
+    found = [{**each, "seed": 0, "data": {"name": "d"}} for each in pooled(tmp_path, [*records, trial], means)]
+    groups = side_by_side(aggregate(found))
+    assert {name: sorted(row.method for row in group) for name, group in groups.items()} == {
+        "d-m": ["x", "y"],
+        "d-m-1": ["x", "z"],
+    }

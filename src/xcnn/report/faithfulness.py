@@ -14,6 +14,7 @@ from xcnn.figures import Estimate, protocol_plot
 from xcnn.metrics.faithfulness import Outputs, Protocol, drop_share, increased, protocols, wins
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.explanations import Columns, Subject, differences, picture_rows, with_intervals
+from xcnn.report.pooled import side_by_side
 from xcnn.report.publish import Column, Summary
 from xcnn.report.tables import PaperNumber, Record, Row, markdown
 
@@ -125,15 +126,15 @@ def pool_faithfulness(
 
 def faithfulness_summary(name: str, title: str, rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     """The page of a table: under which protocols the paper's numbers and its ordering hold, and what explains them."""
-    rows = [row for row in rows if "pooled" in row.records[0]["details"]]
     parts = [_PROTOCOLS]
     drawings, captions = {}, {}
-    for network in dict.fromkeys((row.dataset, row.model) for row in rows):
-        group = {row.method: row for row in rows if (row.dataset, row.model) == network}
-        numbers = [each for each in paper if (each.dataset, each.model) == network]
+    for place, found in side_by_side(rows).items():
+        group = {row.method: row for row in found}
+        first = found[0]
+        numbers = [each for each in paper if (each.dataset, each.model) == (first.dataset, first.model)]
         parts += _network(group, numbers)
-        file = f"{name}-protocols-{network[0]}-{network[1]}.png"
-        drawings[file] = protocol_plot(_estimates(group), _printed(numbers, group), f"{network[1]} on {network[0]}")
+        file = f"{name}-protocols-{place}.png"
+        drawings[file] = protocol_plot(_estimates(group), _printed(numbers, group), f"{first.model}, {first.setting}")
         captions[file] = "Every protocol and metric, with 95 % bootstrap intervals over pictures."
     columns = [Column(f"drop_confidence/{each}", each, 1) for each in _choices(rows[0])] if rows else []
     return Summary(title, "\n\n".join(parts), columns, drawings, captions)

@@ -29,6 +29,7 @@ from xcnn.metrics import (
 )
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.explanations import Columns, Subject, differences, named, picture_rows, with_intervals
+from xcnn.report.pooled import side_by_side
 from xcnn.report.publish import Column, Summary
 from xcnn.report.tables import Row, markdown
 
@@ -149,7 +150,6 @@ def pool_localisation(rows: Mapping[str, pd.DataFrame], reference: str) -> dict[
 
 def localisation_summary(name: str, title: str, rows: Sequence[Row]) -> Summary:
     """The page: what the numbers say, tables with intervals, and the mean curves of insertion and deletion."""
-    rows = [row for row in rows if "pooled" in row.records[0]["details"]]
     columns = [
         Column("pointing", "pointing game"),
         Column("energy", "energy in boxes"),
@@ -170,8 +170,7 @@ def localisation_summary(name: str, title: str, rows: Sequence[Row]) -> Summary:
         "and energy."
     ]
     drawings, captions = {}, {}
-    for network in dict.fromkeys((row.dataset, row.model) for row in rows):
-        group = [row for row in rows if (row.dataset, row.model) == network]
+    for place, group in side_by_side(rows).items():
         first = group[0]
         parts.append(
             f"**{first.model} on {first.setting}**: top-1 {first.mean['top1']:.3f}, {first.mean['with_boxes']:.0f} "
@@ -194,7 +193,7 @@ def localisation_summary(name: str, title: str, rows: Sequence[Row]) -> Summary:
         ]
         parts.append(markdown(["method", *(f"keep {keep}" for keep in keeps)], lines))
         parts.append(_verdict(group))
-        file = f"{name}-curves-{first.dataset}-{first.model}.png"
+        file = f"{name}-curves-{place}.png"
         drawings[file] = curves_plot(_curves(group), title=f"{first.model}, {first.mean['perturbed']:.0f} pictures")
         captions[file] = f"Insertion and deletion with {first.model}, mean and 95 % interval over pictures."
     return Summary(title, "\n\n".join(parts), columns, drawings, captions)

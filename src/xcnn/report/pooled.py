@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from xcnn.fingerprint import fingerprint
-from xcnn.report.tables import Record
+from xcnn.report.tables import Record, Row
 
 # From the rows of each method, in the order of the images, to the values of each method.
 Pool = Callable[[Mapping[str, pd.DataFrame]], Mapping[str, Mapping[str, float]]]
@@ -34,7 +34,7 @@ def pooled(home: Path, records: Sequence[Record], pool: Pool) -> list[dict[str, 
         if (home / record["cell"] / "rows.parquet").is_file():
             data = record["settings"]["data"]
             place = (data.get("shards", 1), data.get("shard", 0))
-            comparable.setdefault(_common(record), {}).setdefault(record["method"], {})[place] = record
+            comparable.setdefault(common(record), {}).setdefault(record["method"], {})[place] = record
     found = []
     for methods in comparable.values():
         members = {method: chosen for method, shards in methods.items() if (chosen := _complete(shards))}
@@ -48,7 +48,23 @@ def pooled(home: Path, records: Sequence[Record], pool: Pool) -> list[dict[str, 
     return found
 
 
-def _common(record: Record) -> str:
+def side_by_side(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows whose methods were put together, by a name for their figures' files: data set and network.
+
+    Of several groups of one name, such as a trial on fewer images, that with the most images comes first.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if "pooled" in row.records[0]["details"]:
+            groups.setdefault(common(row.records[0]), []).append(row)
+    named: dict[str, list[Row]] = {}
+    for group in sorted(groups.values(), key=lambda group: -group[0].records[0]["n"]):
+        name = f"{group[0].dataset}-{group[0].model}"
+        named[name if name not in named else f"{name}-{len(named)}"] = group
+    return named
+
+
+def common(record: Record) -> str:
     """What records must agree in to be compared: all settings but the method's and the shard."""
     settings = {key: value for key, value in record["settings"].items() if key not in ("attribution", "method")}
     settings["data"] = {key: value for key, value in settings["data"].items() if key not in ("shard", "shards")}
