@@ -160,7 +160,7 @@ def test_the_page_speaks_from_the_numbers(drops: tuple[float, ...], says: str) -
     records = [
         {
             "dataset": "imagenet", "model": "resnet50", "method": method, "seed": 0, "n": 2, "weights": "w",
-            "values": found, "settings": {"method": method}, "data": {"name": "two pictures"},
+            "values": found, "settings": {"method": method, "data": {}}, "data": {"name": "two pictures"},
             "details": {"pooled": {}, "seconds": {"masked_passes": 6.0, "total": 8.0}}, "files": {},
         }
         for method, found in values.items()

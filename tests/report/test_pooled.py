@@ -78,7 +78,8 @@ def test_cells_whose_rows_are_elsewhere_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_trial_stands_beside_the_table_and_not_in_it(tmp_path: Path) -> None:
-    records = [cell(tmp_path, "x", ["a1", "a2"]), cell(tmp_path, "y", ["a1", "a2"]), cell(tmp_path, "z", ["a1"], fraction=0.5)]
+    records = [cell(tmp_path, method, ["a1", "a2"]) for method in ("x", "y")]
+    records.append(cell(tmp_path, "z", ["a1"], fraction=0.5))
     trial = {**cell(tmp_path / "trial", "x", ["a1"], fraction=0.5), "cell": "try-x"}
     (tmp_path / "trial" / "x-0of1").rename(tmp_path / "try-x")
     found = [{**each, "seed": 0, "data": {"name": "d"}} for each in pooled(tmp_path, [*records, trial], means)]
