@@ -10,7 +10,7 @@ Deviations: ResNet-50, for want of VGG-16's weights here; with them, `ARGS="mode
             is counted on up to 200 with several boxes, beside controls.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -42,8 +42,8 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     tables = {name: _found(gallery, name, figure.fraction) for name in drawn}
     notes = {
         name: [
-            f"keeps {confidence:.2f}; of {len(boxes)} boxes covers {covered * len(boxes):.0f}, touches "
-            f"{touched * len(boxes):.0f}"
+            f"keeps {confidence:.2f}; boxes covered {covered * len(boxes):.0f}/{len(boxes)}, touched "
+            f"{touched * len(boxes):.0f}/{len(boxes)}"
             for confidence, boxes, covered, touched in zip(
                 left[name].tolist(), gallery.pictures.boxes, table["covered"], table["touched"], strict=True
             )
@@ -84,19 +84,26 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             "columns are the share of a picture's boxes, the last three the share of pictures. 95 % intervals over "
             f"pictures; \\*: differs from {reference}, picture by picture.",
             compared_table(values, [reference, *others, *figure["controls"]], METRICS),
-            "The paper's one picture, where Grad-CAM finds one instance and Pixel Ablation-CAM all, in numbers: "
-            + "; ".join(
-                f"{name} touches all instances in {values[f'all_touched/{name}']:.0%} of the pictures and only one in "
-                f"{values[f'one_touched/{name}']:.0%}"
-                for name in (reference, *others)
-            )
-            + ".",
+            _verdict(values, [reference, *others], figure["controls"]),
         ]
         captions[f"figure3-{network}.png"] = (
             f"Figure 3: image with its boxes, class and confidence of {network}; explanation maps, the confidence that "
             "is left, and what is kept of the boxes."
         )
     return Summary("Pixel Ablation-CAM, figure 3: one instance and several", "\n\n".join(parts), captions=captions)
+
+
+def _verdict(values: Mapping[str, float], methods: Sequence[str], controls: Sequence[str]) -> str:
+    """What the paper shows on one picture, in numbers over many."""
+    found = [
+        f"{name} covers all instances in {values[f'all_covered/{name}']:.0%} of the pictures, touches all in "
+        f"{values[f'all_touched/{name}']:.0%} and only one in {values[f'one_touched/{name}']:.0%}"
+        for name in methods
+    ]
+    text = f"The paper's picture, where Grad-CAM finds one instance and Pixel Ablation-CAM all: {'; '.join(found)}."
+    most = max(values[f"touched/{name}"] for name in methods)
+    blind = [name for name in controls if values[f"touched/{name}"] >= most]
+    return text + (f" To touch says little: {' and '.join(blind)} touches more boxes than any." if blind else "")
 
 
 if __name__ == "__main__":
