@@ -20,6 +20,7 @@ from xcnn.models.split import Split
 # a few times as large, in the memory that is free.
 CHUNK_BYTES = 2**28
 SHARE_OF_FREE = 1 / 16
+UNITS = 128  # of a linear layer whose weights are gathered at a time: 13 MB of VGG's
 
 
 class Probe:
@@ -100,10 +101,8 @@ class Probe:
         falls = self._location_falls(self.entrance, strides)
         rows, columns = falls.shape[2] * falls.shape[3], falls.shape[4] * falls.shape[5]
         if self.entrance.linear is not None:
-            weight = self.entrance.linear.weight.unflatten(1, (channels, falls.shape[2], falls.shape[4]))
-            drops = self._through_rest(
-                lambda f: torch.einsum("nkhrwc,ukhw->nhrwcu", f, weight).flatten(1, 4), falls, every_class
-            )
+            weight = self.entrance.linear.weight
+            drops = self._through_rest(lambda f: _place_by_place(f, weight), falls, every_class)
         elif not every_class:
             drops = (wide(falls) * wide(self._led_gradient)[:, :, :, None, :, None]).sum(1)
         else:
@@ -239,6 +238,21 @@ def free_bytes(device: torch.device) -> int:
     return 16 * CHUNK_BYTES
 
 
+def _place_by_place(falls: Tensor, weight: Tensor) -> Tensor:
+    """What a linear layer with this weight (units, K h w) makes of falls (n, K, h, r, w, c): (n, h r w c, units).
+
+    One matrix product a place. A place's weights lie far apart in memory; gathered for some units at a time, they stay
+    in the cache, and gathering costs a fraction of what einsum takes to gather all of them.
+    """
+    n, channels, h, r, w, c = falls.shape
+    rows = falls.permute(2, 4, 0, 3, 5, 1).reshape(h * w, n * r * c, channels)
+    parts = [
+        rows @ part.unflatten(1, (channels, h * w)).transpose(1, 2).contiguous().permute(1, 2, 0)
+        for part in weight.split(UNITS)
+    ]
+    return torch.cat(parts, 2).reshape(h, w, n, r, c, -1).permute(2, 0, 3, 1, 4, 5).flatten(1, 4)
+
+
 def _head_gradient(split: Split, features: Tensor, targets: Tensor) -> Tensor:
     start = features.detach().requires_grad_()
     with torch.enable_grad():
@@ -248,6 +262,8 @@ def _head_gradient(split: Split, features: Tensor, targets: Tensor) -> Tensor:
 
 def _gradient(logits: Tensor, features: Tensor, targets: Tensor) -> Tensor:
     """Of each image's target with respect to its features; zero where a head ignores them."""
+    if not logits.requires_grad:
+        return torch.zeros_like(features)
     with torch.enable_grad():
         score = logits.gather(1, targets[:, None]).sum()
     (gradient,) = torch.autograd.grad(score, features, allow_unused=True, materialize_grads=True)
