@@ -103,7 +103,7 @@ def _verdict(values: Mapping[str, float], methods: Sequence[str], controls: Sequ
     text = f"The paper's picture, where Grad-CAM finds one instance and Pixel Ablation-CAM all: {'; '.join(found)}."
     most = max(values[f"touched/{name}"] for name in methods)
     blind = [name for name in controls if values[f"touched/{name}"] >= most]
-    return text + (f" To touch says little: {' and '.join(blind)} touches more boxes than any." if blind else "")
+    return text + (f" To touch says little: {' and '.join(blind)} touches as many boxes or more." if blind else "")
 
 
 if __name__ == "__main__":
