@@ -1,11 +1,16 @@
 """Times side by side against a clock set by hand; peaks of memory against tensors of known size."""
 
 import itertools
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from tests.conftest import TINY
+from tests.test_launch import run
 from xcnn.report import cost
 from xcnn.report.cost import beside_forward, peak_bytes, ratios
 
@@ -129,3 +134,30 @@ def test_peak_on_a_gpu() -> None:
 
     assert peak_bytes(together, device) == 10 * MIB
     assert held.numel() == 4 * MIB
+
+
+def measured(name: str, places: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, Any]:
+    """The record of an experiment run on the network that one epoch on drawn images makes."""
+    network = ["model=conv3", "training=deconvolve", "penalty=none", "sweep=resnet50"]
+    size = ["batch=2", "repeats=1", f"threads={torch.get_num_threads()}"]
+    run(monkeypatch, f"pixel_ablation_cam/{name}", *TINY, *network, *size, *arguments)
+    (line,) = (places / f"results/pixel_ablation_cam/{name}.runs.jsonl").read_text().splitlines()
+    record: dict[str, Any] = json.loads(line)
+    return record
+
+
+def test_benchmark_agrees_with_the_package_and_is_faster(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["package.channels=5", "package.repeats=1", "methods=[grad_cam,ablation_cam]"]
+    values = measured("benchmark", places, monkeypatch, *arguments)["values"]
+    assert values["agreement/grad_cam"] == pytest.approx(1, abs=1e-4)
+    assert values["agreement/ablation_cam"] == pytest.approx(1, abs=1e-4)
+    assert values["faster/ablation_cam"] > 5  # 128 channels, each a pass
+    page = (places / "results/pixel_ablation_cam/benchmark.md").read_text()
+    assert "measured on 5 of 128 channels" in page
+
+
+def test_complexity_counts_what_is_asked_of_the_head(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = measured("complexity", places, monkeypatch, "attribution=pixel_ablation_cam")
+    assert record["details"]["maps"] == [128, 8, 8] and record["values"]["ablations"] == 64
+    page = (places / "results/pixel_ablation_cam/complexity.md").read_text()
+    assert "64 ablations at relu3 of conv3" in page and "| 128 x 8 x 8 | 2 | pixel_ablation_cam | 64 |" in page
