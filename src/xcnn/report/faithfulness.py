@@ -282,8 +282,8 @@ def _findings(group: Mapping[str, Row], paper: Sequence[PaperNumber]) -> list[st
             "Behind global average pooling and one linear layer a location's drop is CAM / (hw Y): the map of drops is "
             "Grad-CAM's before its ReLU. Under threshold, which keeps nothing below 0, the two differ only in whether "
             f"negative values are cut before or after upsampling: by at most {apart:.1f} points in any metric. What "
-            "sets Pixel Ablation-CAM apart from Grad-CAM here is therefore not the ablation but eq. 5's second factor, the "
-            "sum of the channels."
+            "sets Pixel Ablation-CAM apart from Grad-CAM here is therefore not the ablation but eq. 5's second "
+            "factor, the sum of the channels."
         )
     controls = [method for method in ("activation_sum", "centre", "random") if method in group]
     for choice in choices:
