@@ -38,6 +38,7 @@ def test_half_precision() -> None:
         ("conv3", "pool2"),
         ("flatten, linear", "features"),
         ("convolution, gap, linear", "features"),
+        ("gap, linear, relu", "features"),
     ],
 )
 def test_other_heads(name: str, layer: str) -> None:

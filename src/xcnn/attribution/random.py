@@ -26,6 +26,6 @@ class Random(Method):
 
     def attribute(self, probe: Probe) -> Tensor:
         size = probe.features.shape[2:]
-        images = probe.images.detach().float().cpu().contiguous().numpy()
+        images = probe.images.detach().float().cpu().numpy()
         maps = [np.random.default_rng((self.seed, zlib.crc32(image.tobytes()))).random(size) for image in images]
         return torch.tensor(np.stack(maps), dtype=torch.float32, device=probe.features.device)
