@@ -42,7 +42,7 @@ def small_vgg16(
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+            nn.init.constant_(module.get_parameter("bias"), 0)
     nn.init.normal_(network.classifier[-1].weight, std=0.01)  # all classes alike at first, as torchvision has it
     if weights is not None:
         target = Path(weights).stem.replace("_", "-")

@@ -208,7 +208,8 @@ def _verdict(group: Sequence[Row]) -> str:
     """For each metric, which methods differ from the reference by more than chance."""
     lines = []
     for metric in ("pointing", "energy", "iou", "localised", "insertion", "deletion", "road"):
-        better, worse = [], []
+        better: list[str] = []
+        worse: list[str] = []
         for row in group:
             low, high = row.mean.get(f"{metric}.less_low"), row.mean.get(f"{metric}.less_high")
             if low is None or high is None or low <= 0 <= high:
