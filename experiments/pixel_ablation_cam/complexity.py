@@ -65,7 +65,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         f"(224 x 224, {threads} threads on a CPU), measured in turn with it; the explanation's own forward pass is "
         "included. `ablations`: those asked of the head for a picture, which the paper counts as passes. Late layers "
         "answer them by a closed form (ResNet-50's `layer4`) or a matrix product (VGG-16's last convolution and "
-        f"pooling); for the others the head runs on each.\n\nPixel Ablation-CAM: {'; '.join(pixel)}.\n\n{markdown(header, lines)}"
+        f"pooling); for the others the head runs on each.\n\nPixel Ablation-CAM: {'; '.join(pixel)}.\n\n"
+        f"{markdown(header, lines)}"
     )
     drawings = {"complexity-costs.png": cost_plot(costs)}
     captions = {"complexity-costs.png": "Costs over those of one forward pass, by method and layer."}
