@@ -34,7 +34,7 @@ from xcnn.report.gallery import correlation
 from xcnn.report.tables import markdown
 
 PEERS = ("grad_cam", "ablation_cam")  # those of our methods that the package has
-PARTS = {"time": "time", "cpu": "processor time", "memory": "memory"}
+PARTS = ("time", "memory")
 
 
 class SomeChannels(AblationLayer):
@@ -102,31 +102,28 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     channels = torch.linspace(0, n_channels - 1, cfg.package.channels).long()
     parts = {"none": partial(package.weights, channels[:0]), "some": partial(package.weights, channels)}
     timed = ratios({FORWARD: forward_pass(network, images), **parts}, FORWARD, 1, images.device)
-    for part, none, some in (
-        ("time", timed["none"].ratio, timed["some"].ratio),
-        ("cpu", timed["none"].cpu_ratio, timed["some"].cpu_ratio),
-    ):
-        values[f"{part}/package_ablation_cam"] = none + (some - none) / len(channels) * n_channels
+    each = (timed["some"].ratio - timed["none"].ratio) / len(channels)
+    values["time/package_ablation_cam"] = timed["none"].ratio + n_channels * each
     ours, others = weights[:, None, channels.to(weights.device)].cpu(), timed["some"].result[:, None]
     values["agreement/ablation_cam"] = float(correlation(ours, others).nanmean())
 
     for name in PEERS:
         values[f"faster/{name}"] = values[f"time/package_{name}"] / values[f"time/{name}"]
-        values[f"faster_cpu/{name}"] = values[f"cpu/package_{name}"] / values[f"cpu/{name}"]
     network.zero_grad()
     details = {"package": version("grad-cam"), "channels": [len(channels), n_channels], "threads": cfg.threads}
     return subject.measured(values, len(images), details=details)
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    header = ["network", "method", *PARTS.values(), *(f"grad-cam: {part}" for part in PARTS.values()), "correlation"]
+    header = ["network", "method", "time", "memory", "grad-cam: time", "memory", "times faster", "correlation"]
     lines, costs, notes = [], [], []
     for record in (record for row in rows for record in row.records):
         values, network = record["values"], record["model"]
         for name in record["settings"]["methods"]:
             ours, theirs = ([values.get(f"{part}/{key}") for part in PARTS] for key in (name, f"package_{name}"))
-            lines.append([network, name, *map(_shown, (*ours, *theirs, values.get(f"agreement/{name}")))])
-            for (time, _, memory), whose in ((ours, "ours"), (theirs, "grad-cam")):
+            beside = [values.get(f"{part}/{name}") for part in ("faster", "agreement")]
+            lines.append([network, name, *map(_shown, (*ours, *theirs, *beside))])
+            for (time, memory), whose in ((ours, "ours"), (theirs, "grad-cam")):
                 if time is not None:
                     few = whose == "grad-cam" and name == "ablation_cam"
                     costs.append(Cost(name, f"{network}, {whose}", time, memory or math.nan, few))
@@ -139,15 +136,14 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             "and extrapolated."
         )
     text = (
-        "Time, processor time and peak memory of the tensors over those of one plain forward pass of the same "
-        "pictures, measured in turn with it; the explanation's own forward pass is included. `correlation` is the mean "
-        "over the pictures of that of our maps with the package's (Grad-CAM), of our weights with its of the channels "
-        f"measured (Ablation-CAM).\n\n{markdown(header, lines)}\n\n" + "\n\n".join(notes)
+        "Time and peak memory of the tensors over those of one plain forward pass of the same pictures, measured in "
+        "turn with it; the explanation's own forward pass is included. `correlation` is the mean over the pictures of "
+        "that of our maps with the package's (Grad-CAM), of our weights with its of the channels measured "
+        f"(Ablation-CAM).\n\n{markdown(header, lines)}\n\n" + "\n\n".join(notes)
     )
     columns = [
         *(Column(f"time/{name}", f"{name} / forward pass") for name in rows[0].records[0]["settings"]["methods"]),
         *(Column(f"faster/{name}", f"grad-cam's / our {name}", 1) for name in PEERS),
-        *(Column(f"faster_cpu/{name}", f"grad-cam's / our {name}, processor time", 1) for name in PEERS),
     ]
     drawings = {"benchmark-costs.png": cost_plot(costs)}
     captions = {"benchmark-costs.png": "Costs over those of one forward pass, ours and those of the grad-cam package."}

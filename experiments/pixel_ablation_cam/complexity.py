@@ -20,8 +20,6 @@ from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.cost import beside_forward
 from xcnn.report.tables import Record, markdown
 
-PARTS = {"time": "time", "cpu": "processor time", "memory": "memory"}
-
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:
     torch.manual_seed(cfg.seed)
@@ -37,7 +35,7 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     records = sorted((record for row in rows for record in row.records), key=_place)
-    header = ["network", "layer", "K x h x w", "pictures", "method", "ablations", "ms a picture", *PARTS.values()]
+    header = ["network", "layer", "K x h x w", "pictures", "method", "ablations", "ms a picture", "time", "memory"]
     lines, costs = [], []
     for record in records:
         values, place = record["values"], f"{record['model']} {record['settings']['cam_layer']}"
@@ -50,7 +48,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
                 record["method"],
                 f"{values['ablations']:.0f}",
                 f"{1000 * values['seconds/map'] / record['n']:.1f}",
-                *(f"{values[f'{part}/map']:.2f}" for part in PARTS),
+                f"{values['time/map']:.2f}",
+                f"{values['memory/map']:.2f}",
             ]
         )
     pixel = [
@@ -61,12 +60,11 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     ]
     threads = ", ".join(sorted({str(record["details"]["threads"]) for record in records}))
     text = (
-        "Time, processor time and peak memory of the tensors over those of one plain forward pass of the same pictures "
-        f"(224 x 224, {threads} threads on a CPU), measured in turn with it; the explanation's own forward pass is "
-        "included. `ablations`: those asked of the head for a picture, which the paper counts as passes. Late layers "
-        "answer them by a closed form (ResNet-50's `layer4`) or a matrix product (VGG-16's last convolution and "
-        f"pooling); for the others the head runs on each.\n\nPixel Ablation-CAM: {'; '.join(pixel)}.\n\n"
-        f"{markdown(header, lines)}"
+        "Time and peak memory of the tensors over those of one plain forward pass of the same pictures (224 x 224, "
+        f"{threads} threads on a CPU), measured in turn with it; the explanation's own forward pass is included. "
+        "`ablations`: those asked of the head for a picture, which the paper counts as passes. Late layers answer them "
+        "by a closed form (ResNet-50's `layer4`) or a matrix product (VGG-16's last convolution and pooling); for the "
+        f"others the head runs on each.\n\nPixel Ablation-CAM: {'; '.join(pixel)}.\n\n{markdown(header, lines)}"
     )
     drawings = {"complexity-costs.png": cost_plot(costs)}
     captions = {"complexity-costs.png": "Costs over those of one forward pass, by method and layer."}

@@ -1,6 +1,5 @@
 """What a computation costs: seconds, side by side in one run, and the peak of the memory that its tensors take."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,14 +15,10 @@ FORWARD = "forward"
 
 @dataclass(frozen=True)
 class Timing:
-    """The least seconds of several calls, these over the reference's, likewise processor time; the last call's result.
-
-    Processor time is this process's, of all its threads: on a busy machine the fairer ratio, on a GPU none.
-    """
+    """The least seconds of several calls, these over the reference's, and what the last call returned."""
 
     seconds: float
     ratio: float
-    cpu_ratio: float
     result: Any
 
 
@@ -41,19 +36,16 @@ def ratios(
         repeats: rounds, at least 1.
         device: where the functions compute; what they leave running there is waited for.
     """
-    least = dict.fromkeys(functions, (math.inf, math.inf))
-    results: dict[str, Any] = {}
+    least, results = dict.fromkeys(functions, float("inf")), dict[str, Any]()
     for _ in range(repeats):
         for name, function in functions.items():
             results.pop(name, None)  # no call finds the memory of its last one's result taken
             _finish(device)
-            started = time.perf_counter(), time.process_time()
+            started = time.perf_counter()
             results[name] = function()
             _finish(device)
-            taken = time.perf_counter() - started[0], time.process_time() - started[1]
-            least[name] = min(least[name][0], taken[0]), min(least[name][1], taken[1])
-    wall, cpu = least[reference]
-    return {name: Timing(least[name][0], least[name][0] / wall, least[name][1] / cpu, results[name]) for name in least}
+            least[name] = min(least[name], time.perf_counter() - started)
+    return {name: Timing(least[name], least[name] / least[reference], results[name]) for name in functions}
 
 
 def peak_bytes(function: Callable[[], Any], device: torch.device = CPU) -> int:
@@ -97,8 +89,8 @@ def beside_forward(
     """What functions cost beside one plain forward pass of `images`, in the same run.
 
     Returns:
-        `seconds/NAME` and `mib/NAME`, the forward pass (`FORWARD`) among them, and `time/NAME`, `cpu/NAME` (processor
-        time) and `memory/NAME`, over those of the forward pass; and by name what each function returned.
+        `seconds/NAME` and `mib/NAME`, the forward pass (`FORWARD`) among them, and `time/NAME` and `memory/NAME`, over
+        those of the forward pass; and by name what each function returned.
     """
     every = {FORWARD: forward_pass(network, images), **functions}
     peaks = {name: peak_bytes(function, images.device) for name, function in every.items()}
@@ -107,8 +99,7 @@ def beside_forward(
     for name, timing in timings.items():
         values |= {f"seconds/{name}": timing.seconds, f"mib/{name}": peaks[name] / 2**20}
         if name != FORWARD:
-            values |= {f"time/{name}": timing.ratio, f"cpu/{name}": timing.cpu_ratio}
-            values[f"memory/{name}"] = peaks[name] / peaks[FORWARD]
+            values |= {f"time/{name}": timing.ratio, f"memory/{name}": peaks[name] / peaks[FORWARD]}
     return values, {name: timings[name].result for name in functions}
 
 
