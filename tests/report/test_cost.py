@@ -44,18 +44,6 @@ def test_least_of_the_rounds_over_the_references_least(monkeypatch: pytest.Monke
     assert found["slow"].result == 3, "the result of the last call"
 
 
-def test_what_takes_long_is_called_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, calls = [0.0], list[str]()
-    monkeypatch.setattr(cost.time, "perf_counter", lambda: clock[0])
-    functions = {
-        "slow": taking([15.0, 12.0], clock, calls, "slow"),
-        "plain": taking([2.0, 3.0, 1.5, 1.0], clock, calls, "plain"),
-    }
-    found = ratios(functions, "plain", repeats=4)
-    assert calls == ["slow", "plain"] * 2 + ["plain"] * 2
-    assert found["slow"].ratio == 12 and found["slow"].result == 2
-
-
 def mib(n: int) -> torch.Tensor:
     return torch.empty(n * MIB, dtype=torch.uint8)
 

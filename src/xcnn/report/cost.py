@@ -1,6 +1,5 @@
 """What a computation costs: seconds, side by side in one run, and the peak of the memory that its tensors take."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from torch.profiler import ProfilerActivity, profile
 
 CPU = torch.device("cpu")
 FORWARD = "forward"
-LONGEST = 20.0  # seconds of calls of a function, after which it is called no more
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,8 @@ def ratios(
 ) -> dict[str, Timing]:
     """Time functions in turn, `repeats` rounds, so that whatever else the machine does meets all of them.
 
-    The least of the repeats counts: what disturbs a call only ever adds to it. So no call is made to warm up. What
-    takes longer than `LONGEST` is called less often; the caller has called it before.
+    The least of the repeats counts: what disturbs a call only ever adds to it. So no call is made to warm up, and with
+    one repeat the caller has made one before.
 
     Args:
         functions: by name, the reference among them.
@@ -38,20 +36,15 @@ def ratios(
         repeats: rounds, at least 1.
         device: where the functions compute; what they leave running there is waited for.
     """
-    least = dict.fromkeys(functions, math.inf)
-    spent = dict.fromkeys(functions, 0.0)
-    results: dict[str, Any] = {}
+    least, results = dict.fromkeys(functions, float("inf")), dict[str, Any]()
     for _ in range(repeats):
         for name, function in functions.items():
-            if spent[name] > LONGEST:
-                continue
             results.pop(name, None)  # no call finds the memory of its last one's result taken
             _finish(device)
             started = time.perf_counter()
             results[name] = function()
             _finish(device)
-            taken = time.perf_counter() - started
-            least[name], spent[name] = min(least[name], taken), spent[name] + taken
+            least[name] = min(least[name], time.perf_counter() - started)
     return {name: Timing(least[name], least[name] / least[reference], results[name]) for name in functions}
 
 
