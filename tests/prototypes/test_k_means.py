@@ -18,7 +18,7 @@ from xcnn.report.cost import peak_bytes
 @pytest.fixture(autouse=True)
 def _many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(k_means, "LEAST_ROWS", 64)
-    monkeypatch.setattr(k_means, "PIECE_BYTES", {"cpu": 0, "cuda": 0})
+    monkeypatch.setattr(k_means, "PIECE_BYTES", 0)
 
 
 def blobs(n: int, d: int, centres: int, dtype: torch.dtype = torch.float64, apart: float = 1.0) -> Tensor:
@@ -93,6 +93,28 @@ def test_a_large_mean_costs_no_accuracy() -> None:
     assert found.n_iter_ == exact.n_iter_ and torch.equal(found.counts_, exact.counts_)
     assert found.inertia_.item() == pytest.approx(exact.inertia_.item(), rel=1e-6)
     assert torch.equal(found.predict(rows), exact.predict(rows.double()))
+
+
+@pytest.mark.parametrize("sets", [1, 2])
+@pytest.mark.parametrize(("m", "width"), [(k_means.TALL, k_means.WIDE), (k_means.TALL - 1, 7)])
+def test_scores_are_squared_distances_less_the_rows_lengths(sets: int, m: int, width: int) -> None:
+    rows, centroids = torch.randn(sets, m, width), torch.randn(sets, 3, 4, width)
+    found = k_means._scores(rows, centroids) + rows.square().sum(-1)[:, None, None]
+    expected = torch.cdist(rows[:, None].double(), centroids.double()).square().mT
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5 * width)
+
+
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_rows_that_settle_before_others_are_summed_once(settled_first: bool) -> None:
+    slow = torch.linspace(0, 1, 4000, dtype=torch.float64)[torch.randperm(4000)][:, None].square()
+    settled = torch.tensor([[-1e3], [-2e3]], dtype=torch.float64).repeat(100, 1)
+    rows = torch.cat([settled, slow] if settled_first else [slow, settled])
+    start = torch.tensor([[-1e3], [-2e3], [0.0], [0.01]], dtype=torch.float64)
+    expected = oracle(rows, start, tol=0)
+    found = KMeans(4, tol=0).fit(rows, start=start)
+    assert found.n_iter_ == expected.n_iter_ > 10
+    assert found.counts_.tolist() == np.bincount(expected.labels_).tolist()
+    np.testing.assert_allclose(found.centroids_.numpy(), expected.cluster_centers_, rtol=1e-12, atol=1e-12)
 
 
 # Chunks, batches, runs

@@ -15,16 +15,19 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 from torch.nn.utils.rnn import pad_sequence
 
 from xcnn.errors import UserError
 
 Rows = Tensor | Callable[[], Iterable[Tensor]]
 
-PIECE_BYTES = {"cpu": 2**25, "cuda": 2**26}  # of rows that are compared at a time
-SETTLED = 0.02  # of the rows change cluster in a pass: then the next one looks at few of them
+PIECE_BYTES = 2**26  # of rows that are compared at a time
+SETTLED = 0.02  # of the rows change cluster in a pass: bounds are worth their cost from the next on
+RENEWED = 0.25  # of the first piece's rows change cluster: then all rows are summed again, not those that move
 CANCELLED = 0.05  # inertia over the sum of squares below which expanded distances have lost too many digits
 FAR = 4.0  # |mean|^2 over the rows' total variance from which the mean is subtracted, for the sake of the digits
+TALL, WIDE = 1024, 256  # rows and features from which a 1 x 1 convolution is the faster product with few centroids
 LEAST_ROWS = 256  # of a piece, below which the calls cost more than the arithmetic
 
 
@@ -286,7 +289,7 @@ _Source = _Stream | _Held
 
 def _piece_rows(rows: Tensor, sets: int = 1) -> int:
     row_bytes = sets * rows.shape[-1] * max(rows.element_size(), 4)
-    return max(LEAST_ROWS, PIECE_BYTES.get(rows.device.type, PIECE_BYTES["cuda"]) // max(row_bytes, 1))
+    return max(LEAST_ROWS, PIECE_BYTES // max(row_bytes, 1))
 
 
 def _plus_plus(held: _Held, k: int, tries: int, seed: int) -> Tensor:
@@ -400,40 +403,43 @@ class _Clusters:
     def _assign_within(self, bounds: "_Bounds", centroids: Tensor) -> Tensor:
         """The same of one set and one try, for those rows only that may have another nearest centroid by now."""
         rows, labels, offsets = bounds.rows, self.labels[0, :, 0], centroids.square().sum(1, keepdim=True)
-        directions = -2 * centroids.T
         bounds.move(centroids, labels)
+        whole, afresh = not (bounds.leads > 0).any(), False
         changed = torch.zeros((), dtype=torch.int64, device=centroids.device)
         for where, piece in rows.placed():
             some = bounds.open(where)
             if not len(some):
                 continue
-            if 2 * len(some) > len(piece):
+            if 3 * len(some) > len(piece):
                 some = torch.arange(len(piece), device=some.device)
             else:
                 piece = piece[some]
             piece, some = rows.less_mean(piece), some + where.start
-            # Centroids by rows, not rows by centroids: a minimum over few neighbours would cost more than the product.
-            scores = (piece @ directions).T.contiguous().add_(offsets)
+            scores = _scores(piece[None], centroids[None, None])[0, 0]
             least, found = scores.min(0)
             if self.settled:
                 bounds.close(some, scores, least, found, offsets)
             before = labels[some].long()
             moves = before != found
             n_moved = int(moves.sum())
-            if not n_moved:
+            if whole and not where.start and n_moved > RENEWED * len(piece):
+                afresh = True
+                self.sums.zero_(), self.counts.zero_()
+            if not n_moved and not afresh:
                 continue
             changed += n_moved
             labels[some] = found.to(labels.dtype)
-            if 4 * n_moved < len(piece):
+            if not afresh:
                 piece, found, before = piece[moves], found[moves], before[moves]
-            else:  # to take all rows costs less than to gather those that moved; the others stay in no cluster
-                found, before = found.masked_fill(~moves, self.k), before.masked_fill(~moves, self.k)
-            for change, sign in ((found, 1), (before, -1)):
-                if (change < self.k).any():
-                    self.sums[0, 0] += sign * _sums(piece, change, self.k + 1).double()
-                    self.counts[0, 0] += sign * change.bincount(minlength=self.k + 1)
+                self._add(piece, before, -1)
+            self._add(piece, found, 1)
         self.settled = int(changed) < SETTLED * rows.n
         return changed
+
+    def _add(self, rows: Tensor, labels: Tensor, sign: int) -> None:
+        """Put rows (m, d) into the clusters that they are in by labels (m,), or take them out (sign -1)."""
+        self.sums[0, 0] += sign * _sums(rows, labels, self.k + 1).double()
+        self.counts[0, 0] += sign * labels.bincount(minlength=self.k + 1)
 
     def inertia(self, centroids: Tensor) -> tuple[Tensor, Tensor]:
         """Of one set: the sum of squared distances () to the nearest of centroids (k, d), and the clusters' sizes (k,).
@@ -535,5 +541,11 @@ def _sums(rows: Tensor, labels: Tensor, k: int) -> Tensor:
 def _scores(piece: Tensor, centroids: Tensor) -> Tensor:
     """Squared distances of rows (B, m, d) to centroids (B, T, k, d), less the rows' squared lengths: (B, T, k, m)."""
     flat = centroids.flatten(1, 2)
-    products = torch.baddbmm(flat.square().sum(-1, keepdim=True), flat, piece.mT, alpha=-2)
+    offsets = flat.square().sum(-1, keepdim=True)
+    sets, m, width = piece.shape
+    if sets == 1 and piece.device.type == "cpu" and piece.dtype == torch.float32 and m >= TALL and width >= WIDE:
+        image = piece.view(1, m, 1, width).permute(0, 3, 1, 2)  # m pixels of d channels
+        products = conv2d(image, -2 * flat[0, :, :, None, None])[..., 0].contiguous().add_(offsets)
+    else:
+        products = torch.baddbmm(offsets, flat, piece.mT, alpha=-2)
     return products.unflatten(1, centroids.shape[1:3])
