@@ -22,6 +22,7 @@ from xcnn.models import fine_tuned
 from xcnn.models.fold import fold_batch_norm
 from xcnn.prototypes import Encoder, EncoderExplanation, KMEx
 from xcnn.report.cost import beside_forward
+from xcnn.report.prototypes import prepared
 
 BLOCKS = ("layer2", "layer3", "layer4")
 CLASSES, PER_CLASS = 50, 5
@@ -33,8 +34,7 @@ def bytes_of(n: int, side: int) -> tuple[Tensor, Tensor]:
     return torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, generator=generator), torch.arange(n) % CLASSES
 
 
-def scaled(images: Tensor) -> Tensor:
-    return images.float().div_(255).contiguous(memory_format=torch.channels_last)
+scaled = partial(prepared, normalise=None)
 
 
 def encoder(depth: int, batch: int = 256) -> Encoder:

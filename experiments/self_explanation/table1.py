@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from xcnn.launch import launch, prototyped
 from xcnn.prototypes import alignment
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report.prototypes import by_network
 
 NAMES = {"within": "class", "out": "out", "nearest_within": "nearest_class", "nearest_out": "nearest_out"}
 
@@ -40,13 +41,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         *(Column(name, f"{name.replace('_', ' ')}, train", 2) for name in NAMES.values()),
         *(Column(f"{name}/test", f"{name.replace('_', ' ')}, test", 2) for name in NAMES.values()),
     ]
-    groups: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in rows:
-        groups.setdefault((row.dataset, row.model), {})[row.method] = row
     text = [
         "Mean cosine of a class's prototypes with the embeddings of that class (class) and of all others (out), over "
         "all pairs, and with the nearest of the class's prototypes only (nearest). Every class counts alike.",
-        *(_answer(*name, methods) for name, methods in groups.items() if {"cnn", "kmex_1"} <= methods.keys()),
+        *(_answer(*name, methods) for name, methods in by_network(rows).items() if {"cnn", "kmex_1"} <= methods.keys()),
     ]
     return Summary("Post-hoc self-explanation, table 1: alignment of the prototypes", "\n\n".join(text), columns)
 

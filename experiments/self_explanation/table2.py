@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from xcnn.figures import part_prototypes, save_png
 from xcnn.launch import launch, prototyped
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.prototypes import accuracies, learnt_parts, prediction_rows
+from xcnn.report.prototypes import accuracies, by_network, learnt_parts, prediction_rows
 
 SEEN = ("animals", "tiny_imagenet")  # drawn from ImageNet's own training images
 SHOWN = 4  # classes of a ProtoPNet whose prototypes are drawn
@@ -46,13 +46,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         Column("agrees/test", "as the CNN says, test %", 1),
         Column("tied/test", "ties, test %", 1),
     ]
-    groups: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in rows:
-        groups.setdefault((row.dataset, row.model), {})[row.method] = row
     text = [
         "Right predictions in %. The network's own training images are those that were not held out to choose the "
         "epoch. A tie, several classes with as many locations, goes to the class whose prototypes are nearer.",
-        *(_answers(*name, methods) for name, methods in groups.items() if "cnn" in methods),
+        *(_answers(*name, methods) for name, methods in by_network(rows).items() if "cnn" in methods),
     ]
     captions = {
         file: f"{record['data']['name']}, seed {record['seed']}: prototypes of ProtoPNet for the first classes, where "
@@ -94,8 +91,8 @@ def _stages(methods: Mapping[str, Row]) -> str:
         return ""
     stages = methods["protopnet"].records[0]["settings"]["protopnet"]["training"]
     return (
-        f"Trained for {stages['warm']} epochs of warm-up, {stages['joint']} of the whole network and "
-        f"{stages['last']} of the last layer, "
+        f"After {stages['warm']} epoch{'s' * (stages['warm'] > 1)} of warm-up, {stages['joint']} of the whole network "
+        f"(the CNN's number) and {stages['last']} of the last layer, "
     )
 
 

@@ -20,7 +20,7 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
+from torch import Tensor, nn
 
 from xcnn.attribution import Method
 from xcnn.data.tensors import TensorDataModule, scale
@@ -160,19 +160,31 @@ def _ready(cfg: DictConfig, data: TensorDataModule) -> nn.Module:
     """The configured network, ready to be trained on: BatchNorm has statistics, also if its weights' file has none."""
     network: nn.Module = build(cfg.model)
     if cfg.model.get("weights") and statistics_folded(network):
-        sample, preprocessing = scale(data.train.images[:RESTATED]), build(cfg.get("preprocessing"))
-        restate_batch_norm(network, sample if preprocessing is None else preprocessing.normalise(sample))
+        sample, normalise = scale(data.train.images[:RESTATED]), _normalise(cfg)
+        restate_batch_norm(network, sample if normalise is None else normalise(sample))
     return network
 
 
 def _handling(cfg: DictConfig) -> dict[str, Any]:
     """What any training here does with its images."""
-    preprocessing = build(cfg.get("preprocessing"))
     return {
         "channels_last": cfg.trainer.channels_last,
-        "normalise": None if preprocessing is None else preprocessing.normalise,
+        "normalise": _normalise(cfg),
         "augment": build(cfg.training.get("augment")),
     }
+
+
+def _normalise(cfg: DictConfig) -> Callable[[Tensor], Tensor] | None:
+    """Images in [0, 1] to the network's input; None where it takes them as they are."""
+    preprocessing = build(cfg.get("preprocessing"))
+    return None if preprocessing is None else preprocessing.normalise
+
+
+def _placed(cfg: DictConfig, network: nn.Module) -> tuple[nn.Module, torch.device]:
+    """The network on the configured device, in its memory format, and the device."""
+    device = torch.device("cuda" if cfg.trainer.accelerator == "gpu" else "cpu")
+    network = network.to(device)
+    return network.to(memory_format=torch.channels_last) if cfg.trainer.channels_last else network, device
 
 
 def _fit(
@@ -223,21 +235,10 @@ def prototyped(cfg: DictConfig) -> Prototyped:
 
     With `protopnet` in the configuration, they are those that a ProtoPNet learnt.
     """
-    device = torch.device("cuda" if cfg.trainer.accelerator == "gpu" else "cpu")
     run = protopnet(cfg) if "protopnet" in cfg else trained(cfg)
-    network = run.network.to(device)
-    if cfg.trainer.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    preprocessing = build(cfg.get("preprocessing"))
-    subject = Prototyped(
-        network,
-        None,
-        run.data,
-        run.record,
-        partial(prepared, normalise=None if preprocessing is None else preprocessing.normalise),
-        device,
-        cfg.trainer.precision,
-    )
+    network, device = _placed(cfg, run.network)
+    prepare = partial(prepared, normalise=_normalise(cfg))
+    subject = Prototyped(network, None, run.data, run.record, prepare, device, cfg.trainer.precision)
     if "protopnet" in cfg:
         return subject
     encoder = Encoder(network, list(cfg.blocks)[-cfg.depth :], subject.prepare, cfg.batch)
@@ -269,17 +270,12 @@ def explained(cfg: DictConfig) -> Subject:
     """
     run = trained(cfg) if cfg.get("training") else None
     data = load_data(cfg) if run is None else run.data
-    network = fold_batch_norm(build(cfg.model) if run is None else run.network)
-    preprocessing = build(cfg.get("preprocessing"))
-    device = torch.device("cuda" if cfg.trainer.accelerator == "gpu" else "cpu")
-    network = network.to(device)
-    if cfg.trainer.channels_last:
-        network = network.to(memory_format=torch.channels_last)
+    network, device = _placed(cfg, fold_batch_norm(build(cfg.model) if run is None else run.network))
     if len(data.classes) != cfg.n_classes:
         raise UserError(f"{data.name} has {len(data.classes)} classes, and the network {cfg.n_classes}.")
     return Subject(
         network.eval(),
-        preprocessing.normalise if preprocessing is not None else nn.Identity(),
+        _normalise(cfg) or nn.Identity(),
         data.pictures,
         data.name,
         data.manifest,

@@ -84,12 +84,7 @@ class EncoderExplanation:
             raise UserError(f"per_class must be at least 1, not {per_class}.")
         check_options(block_weight, norm, interpolation)
         self.encoder, self.per_class, self.seed, self.cache_bytes = encoder, per_class, seed, cache_bytes
-        self.block_weight, self.norm, self.interpolation, self.attributes = (
-            block_weight,
-            norm,
-            interpolation,
-            attributes,
-        )
+        self.block_weight, self.norm, self.interpolation = block_weight, norm, interpolation
         # From all blocks to the last two: the depths through which the attribution comes. Without it, all blocks only.
         self.depths = range(max(1, len(encoder.blocks) - 1) if attributes else 1)
         self.codebooks: list[Codebook] = []

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from xcnn.data.pictures import PictureBatch, Pictures
 from xcnn.data.tensors import scale
+from xcnn.device import autocast, device_name
 from xcnn.metrics.bootstrap import interval, paired_difference
 from xcnn.report.cells import Cell, Measured
 
@@ -44,7 +45,7 @@ class Subject:
         return scale(batch.images.to(self.device)).contiguous(memory_format=torch.channels_last)
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
+        return autocast(self.device, self.precision)
 
     def measured(self, values: Mapping[str, float], n: int, **more: Any) -> Measured:
         return Measured(
@@ -52,7 +53,7 @@ class Subject:
             n,
             {"name": self.name, "manifest": self.manifest},
             weights=self.weights,
-            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
+            device=device_name(self.device),
             precision=self.precision,
             **more,
         )

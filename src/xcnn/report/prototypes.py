@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.data.tensors import Labelled, TensorDataModule, scale
+from xcnn.device import autocast, device_name
 from xcnn.errors import UserError
 from xcnn.figures import PartPrototype
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Codebook, Columns, Encoder
 from xcnn.prototypes.codebook import fitted
 from xcnn.report.cells import Cell, Measured
+from xcnn.report.tables import Row
 
 BATCH = 256  # images that go through a ProtoPNet at a time
 
@@ -65,7 +67,7 @@ class Prototyped:
     precision: str = "32-true"
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
+        return autocast(self.device, self.precision)
 
     @property
     def prototypes(self) -> tuple[Tensor, Tensor]:
@@ -127,7 +129,7 @@ class Prototyped:
             {"name": self.data.name, "manifest": self.data.manifest},
             weights=self.training["weights"],
             training=self.training,
-            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
+            device=device_name(self.device),
             precision=self.precision,
             **more,
         )
@@ -170,6 +172,14 @@ def prediction_rows(cell: Cell, subject: Prototyped, chunk: int, of: Sequence[st
         return pd.concat(frames)
 
     return cell.rows(sum(sizes.values()), chunk, measure)
+
+
+def by_network(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
+    """Rows by data set and network, then by method; of a method's several, with other options, the first."""
+    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.model), {}).setdefault(row.method, row)
+    return groups
 
 
 def accuracies(rows: pd.DataFrame) -> dict[str, float]:

@@ -22,6 +22,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from xcnn.data.tensors import TensorDataModule
+from xcnn.device import device_name
 from xcnn.errors import UserError
 from xcnn.files import locked, read_json, write_json
 from xcnn.fingerprint import file_hash, fingerprint
@@ -169,7 +170,7 @@ def fit(
                     **({"selected": selected} if selected else {}),
                     "steps": trainer.global_step,
                     "resumed": resumed,
-                    "device": _device_name(trainer),
+                    "device": device_name(trainer.strategy.root_device),
                     "precision": precision,
                     "processes": trainer.world_size,
                     "wall_s": round(max(timer.time_elapsed("train"), time.monotonic() - started), 1),
@@ -187,11 +188,6 @@ def _check_checkpoint(path: Path) -> None:
         torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"{path} is damaged. Delete it and run again: the training starts anew.") from error
-
-
-def _device_name(trainer: pl.Trainer) -> str:
-    device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _quiet() -> None:
