@@ -75,6 +75,7 @@ def _answers(dataset: str, model: str, methods: Mapping[str, Row]) -> str:
     cnn = methods["cnn"].mean["test"]
     for method, question in (
         ("kmex", "Does k-means keep the CNN's accuracy? KMEx differs from the CNN by"),
+        ("kmex_1", "With one prototype for each class it differs by"),
         ("b4", "Does the encoder's output? B4 differs by"),
         ("b34", "Where is it lost? B34 differs by"),
         ("b234", "B234 by"),
