@@ -51,12 +51,19 @@ def test_files_that_hold_no_prototypes(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"prototypes\.safetensors is damaged"):
             load_codebooks(path)
-    save_file({"weight": torch.ones(2)}, path)
-    with pytest.raises(UserError, match="no prototypes but other tensors"):
-        load_codebooks(path)
-    save_file({"weight": torch.ones(2)}, path, {"format": "pt"})
-    with pytest.raises(UserError, match="no prototypes but pt"):
-        load_codebooks(path)
+    for about in (None, {"format": "pt"}):
+        save_file({"weight": torch.ones(2)}, path, about)
+        with pytest.raises(UserError, match="does not hold 'xcnn prototypes 2': name another file"):
+            load_codebooks(path)
+
+
+def test_files_of_equal_prototypes_are_equal(tmp_path: Path) -> None:
+    path = tmp_path / "prototypes.safetensors"
+    written = set()
+    for _ in range(16):
+        save_codebooks(path, [codebook(), codebook()])
+        written.add(path.read_bytes())
+    assert len(written) == 1
 
 
 def test_what_differs_is_said() -> None:

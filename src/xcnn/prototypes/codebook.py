@@ -14,7 +14,7 @@ from torch import Tensor
 from xcnn.errors import Missing, UserError
 from xcnn.files import atomic
 
-FORMAT = "xcnn prototypes 1"
+FORMAT = "xcnn prototypes 2"  # the one key of the header: of several, the order would differ from file to file
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def save_codebooks(path: str | Path, codebooks: Sequence[Codebook]) -> None:
         for name in ("prototypes", "inertia", "rows"):
             tensors[f"{place}.{name}"] = getattr(book, name).detach().cpu().contiguous()
     with atomic(path, "wb") as stream:
-        stream.write(save(tensors, {"format": FORMAT, "codebooks": json.dumps(about, sort_keys=True)}))
+        stream.write(save(tensors, {FORMAT: json.dumps(about, sort_keys=True)}))
 
 
 def load_codebooks(path: str | Path, device: torch.device | str = "cpu") -> list[Codebook]:
@@ -95,8 +95,8 @@ def load_codebooks(path: str | Path, device: torch.device | str = "cpu") -> list
         raise Missing(f"no prototypes at {path}: fit and save them first.") from error
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}). Delete it and fit the prototypes again.") from error
-    if about.get("format") != FORMAT:
-        raise UserError(f"{path} holds no prototypes but {about.get('format', 'other tensors')}: name another file.")
+    if FORMAT not in about:
+        raise UserError(f"{path} does not hold {FORMAT!r}: name another file, or fit the prototypes again.")
     return [
         Codebook(
             tensors[f"{place}.prototypes"].to(device),
@@ -104,7 +104,7 @@ def load_codebooks(path: str | Path, device: torch.device | str = "cpu") -> list
             rows=tensors[f"{place}.rows"],
             **known,
         )
-        for place, known in enumerate(json.loads(about["codebooks"]))
+        for place, known in enumerate(json.loads(about[FORMAT]))
     ]
 
 
