@@ -20,3 +20,13 @@ def test_similarities_average_to_the_logits_and_the_columns_are_the_codebook(
     assert isinstance(classifier, nn.Linear)
     torch.testing.assert_close(method.codebook.prototypes, classifier.weight.detach(), rtol=0, atol=1e-12)
     assert method.codebook.class_of.tolist() == list(range(len(logits[0])))
+
+
+def test_autocast_reaches_the_network_only(network: nn.Module, images: Tensor) -> None:
+    network = network.float()
+    method = Columns(Encoder(network, ("relu3",)))
+    with torch.autocast("cpu", torch.bfloat16):
+        similarities, maps = method.similarities(images.float()), method.encoder.maps(images.float())[-1]
+    assert similarities.dtype == torch.float32
+    expected = torch.einsum("ndhw,cd->nchw", maps.double(), method.encoder.columns.double())
+    torch.testing.assert_close(similarities.double(), expected, rtol=0, atol=1e-6)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xcnn.prototypes.codebook import Codebook
-from xcnn.prototypes.encoder import Encoder
+from xcnn.prototypes.encoder import Encoder, exact
 
 
 class Columns:
@@ -43,10 +43,11 @@ class Columns:
 
     def similarities(self, images: Tensor) -> Tensor:
         """h_r . c_j at each location of the last block (N, C, h, w); y_j is their mean over locations, plus a bias."""
-        parts = [
-            torch.einsum("ndhw,cd->nchw", self.encoder.maps(part)[-1], self.encoder.columns)
-            for part in self.encoder.batches(images)
-        ]
+        columns, parts = self.encoder.columns, []
+        for batch in self.encoder.batches(images):
+            maps = self.encoder.maps(batch)[-1]
+            with exact(columns):
+                parts.append(torch.einsum("ndhw,cd->nchw", maps, columns))
         return torch.cat(parts)
 
     def predict(self, images: Tensor) -> Tensor:
