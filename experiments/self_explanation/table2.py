@@ -46,10 +46,12 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         Column("agrees/test", "as the CNN says, test %", 1),
         Column("tied/test", "ties, test %", 1),
     ]
+    groups = by_network(rows)
     text = [
         "Right predictions in %. The network's own training images are those that were not held out to choose the "
         "epoch. A tie, several classes with as many locations, goes to the class whose prototypes are nearer.",
-        *(_answers(*name, methods) for name, methods in by_network(rows).items() if "cnn" in methods),
+        *(_answers(*name, methods) for name, methods in groups.items() if "cnn" in methods),
+        *_over_fits([methods for methods in groups.values() if {"cnn", "kmex"} <= methods.keys()]),
     ]
     captions = {
         file: f"{record['data']['name']}, seed {record['seed']}: prototypes of ProtoPNet for the first classes, where "
@@ -87,13 +89,27 @@ def _answers(dataset: str, model: str, methods: Mapping[str, Row]) -> str:
     return " ".join(parts)
 
 
+def _over_fits(data_sets: Sequence[Mapping[str, Row]]) -> list[str]:
+    """What KMEx loses beside how well the network fits its training images; nothing for one data set."""
+    if len(data_sets) < 2:
+        return []
+    ordered = sorted(data_sets, key=lambda methods: -methods["cnn"].mean["train"])
+    each = (
+        f"{methods['cnn'].mean['train']:.1f} ({methods['cnn'].records[0]['data']['name']}): "
+        f"{methods['kmex'].mean['test'] - methods['cnn'].mean['test']:+.1f} points"
+        for methods in ordered
+    )
+    return [f"KMEx's difference on test images by the CNN's accuracy on its training images: {', '.join(each)}."]
+
+
 def _stages(methods: Mapping[str, Row]) -> str:
     if "protopnet" not in methods:
         return ""
     stages = methods["protopnet"].records[0]["settings"]["protopnet"]["training"]
     return (
         f"After {stages['warm']} epoch{'s' * (stages['warm'] > 1)} of warm-up, {stages['joint']} of the whole network "
-        f"(the CNN's number) and {stages['last']} of the last layer, "
+        f"(the CNN: {methods['cnn'].records[0]['settings']['training']['max_epochs']}) and {stages['last']} of the last "
+        "layer, "
     )
 
 
