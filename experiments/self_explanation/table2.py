@@ -106,10 +106,10 @@ def _stages(methods: Mapping[str, Row]) -> str:
     if "protopnet" not in methods:
         return ""
     stages = methods["protopnet"].records[0]["settings"]["protopnet"]["training"]
+    of_the_cnn = methods["cnn"].records[0]["settings"]["training"]["max_epochs"]
     return (
         f"After {stages['warm']} epoch{'s' * (stages['warm'] > 1)} of warm-up, {stages['joint']} of the whole network "
-        f"(the CNN: {methods['cnn'].records[0]['settings']['training']['max_epochs']}) and {stages['last']} of the last "
-        "layer, "
+        f"(the CNN: {of_the_cnn}) and {stages['last']} of the last layer, "
     )
 
 
