@@ -118,7 +118,7 @@ weights-densenet121: $(environment) ## likewise DenseNet-121 (31 MB)
 
 weights-vgg16-animals: pixel-ablation-cam-vgg16-animals ## train VGG-16 on the animals of Tiny ImageNet
 
-##@ Experiments. A training takes 25-40 minutes on 2 CPU cores (bfloat16) and is done once for all that need it
+##@ Experiments. A training takes 15-40 minutes on 2 CPU cores (bfloat16) and is done once for all that need it
 
 .PHONY: demo-shapes
 demo-shapes: $(environment) ## train with and without the loss, score, draw and measure filters on drawn images

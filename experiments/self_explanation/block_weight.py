@@ -3,8 +3,8 @@
 Paper:      Boubekki & Clemmensen 2026, eq. 8 and table 2: B234 falls from 75.2 (B4) to 52.8 % on CUB-200.
 Command:    make self-explanation-block-weight
 Reports:    nothing; the ablation is ours.
-Cost:       the trainings and most prototypes of `make self-explanation-table2` (shared), then two minutes a cell on 2
-            CPU cores, 3 GB.
+Cost:       the trainings and most prototypes of `make self-explanation-table2` (shared), then one to eight minutes a
+            cell on a CPU core, 3 GB.
 Deviations: dividing the normalised blocks by D_b gives blocks 2, 3 and 4 of ResNet 76, 19 and 5 % of the squared norm:
             the shallow block decides. 1/sqrt(D_b) gives 57, 29, 14 %, and 1 a third to each.
 """

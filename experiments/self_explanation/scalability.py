@@ -6,7 +6,7 @@ Command:    make self-explanation-scalability
 Reports:    no number. Aimed at: from the same start 4 times faster than scikit-learn's Lloyd; with its own seeding 20
             times faster than scikit-learn's 10 tries, at no more than 1.003 times its inertia.
 Cost:       k-means against its peers: 2 minutes on 2 CPU cores (float32) that do nothing else, 3 GB. Subsets: a
-            training of `make self-explanation-table2` (shared), then 12 cells of one to three minutes.
+            training of `make self-explanation-table2` (shared), then 12 cells of 10 seconds to three minutes.
 Deviations: the rows of the comparison are drawn, about as many and as wide as those of a class at blocks 2 to 4 of a
             ResNet-34. faiss has no tolerance: from the same start it makes as many iterations as ours, with its own
             (random) seeding 25. Subsets are drawn by the seed, the same share of each class.

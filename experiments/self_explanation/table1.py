@@ -4,7 +4,8 @@ Paper:      Boubekki & Clemmensen 2026, table 1 (called table 2 in its text) and
 Command:    make self-explanation-table1
 Reports:    cosine with the class's and with other embeddings; on MNIST 0.48 / -0.05 (the CNN's columns), 0.88 / 0.32
             (KMEx, K/C = 1), 0.83 / 0.30 (5), 1.00 / 1.00 (ProtoPNet).
-Cost:       the trainings of `make self-explanation-table2` (shared), then half a minute a cell on 2 CPU cores, 2 GB.
+Cost:       the trainings of `make self-explanation-table2` (shared), then one to three minutes a cell on a CPU
+            core, 2 GB.
 Deviations: as table 2. The printed numbers fit no single definition, so several are measured: over all pairs (main), or
             with the nearest prototype; on training (main) or test images. ProtoPNet's prototypes live in the space of
             its add-on layers: they are compared with the average of an image's patches there.

@@ -4,15 +4,16 @@ Paper:      Boubekki & Clemmensen 2026, table 2 and section 4.
 Command:    make self-explanation-table2
 Reports:    MNIST 99.4 % on test images for all but B234 (98.5); CUB-200: 79.1 (CNN), 78.6 (KMEx), 75.2 (B4), 52.8
             (B234), 66.4 (ProtoPNet).
-Cost:       on 2 CPU cores (bfloat16): a fine-tuning of MNIST 11 minutes, of the animals 12, of CIFAR-10 7; a ProtoPNet
-            about as long; a cell half a minute to three; 3 GB. STL10 and CUB-200 need a GPU:
-            `ARGS="sweep=cub200 trainer=gpu"`, as do five seeds and the recipe's 10 epochs of MNIST:
+Cost:       on one CPU core each of two that are busy (bfloat16): a fine-tuning of MNIST 26 minutes, of the animals 26
+            to 42, of CIFAR-10 17; a ProtoPNet about as long; a cell one minute to nine; 3 GB. STL10 and CUB-200 need a
+            GPU: `ARGS="sweep=cub200 trainer=gpu"`, as do five seeds and the recipe's 10 epochs of MNIST:
             `ARGS="sweep=mnist trainer=gpu training.max_epochs=10 seed=0,1,2,3,4"`.
 Deviations: ResNet-34 on MNIST is trained from scratch, for want of its ImageNet weights; the animals of Tiny ImageNet
             and CIFAR-10 (JPEG) stand in for STL10 and CUB-200, with ResNet-18, whose ImageNet weights have seen the
-            animals' images. Fewer epochs and seeds on a CPU, above all of ProtoPNet, whose numbers there are those of a
-            short training. The epoch is chosen on a share held out of the training images, which is left out of
-            "train". B34 is ours.
+            animals' images. Fewer epochs and seeds on a CPU: ProtoPNet's whole network gets as many epochs as the CNN,
+            fewer than its schedule is made for (conf/prototypes/protopnet.yaml). The epoch is chosen on a share held
+            out of the training images, which is left out of "train". B34 and KMEx with one prototype for each class
+            are ours.
 """
 
 from collections.abc import Mapping, Sequence
