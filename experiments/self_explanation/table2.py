@@ -76,17 +76,18 @@ def _answers(dataset: str, model: str, methods: Mapping[str, Row]) -> str:
     if dataset in SEEN and record["settings"]["model"].get("weights"):
         parts.append("Its ImageNet weights have seen these images, the test images too.")
     cnn = methods["cnn"].mean["test"]
-    for method, question in (
+    for method, said in (
         ("kmex", "Does k-means keep the CNN's accuracy? KMEx differs from the CNN by"),
         ("kmex_1", "With one prototype for each class it differs by"),
         ("b4", "Does the encoder's output? B4 differs by"),
         ("b34", "Where is it lost? B34 differs by"),
         ("b234", "B234 by"),
         ("protopnet", f"What does ProtoPNet cost? {_stages(methods)}it differs by"),
+        ("cnn_adam", "Without prototypes, but with its optimiser and rates, the network differs by"),
     ):
         if method in methods:
             found = methods[method].mean["test"] - cnn
-            parts.append(f"{question} {found:+.1f} points.")
+            parts.append(f"{said} {found:+.1f} points.")
     return " ".join(parts)
 
 
