@@ -288,7 +288,7 @@ def embedded(identity: str) -> list[str]:
         sweep = "shares" if "shares" in sweeps else "shapes" if "shapes" in sweeps else next(iter(sweeps))
         stages = ["stages.warm=1", "stages.joint=1", "stages.last=1"]
         return [f"sweep={sweep}", "recipe=shapes", "seed=0", *size, *stages, *SELF_EXPLANATION[name]]
-    size.append("data=shapes")
+    size += ["data=shapes", "data.train_size=null"]
     cfg = compose(identity, size)
     if cfg.get("sweeps") and "methods" in cfg.sweeps:
         size += ["sweep=methods", "seed=0"]
