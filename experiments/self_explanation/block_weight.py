@@ -60,7 +60,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
                 continue
             name = alone.records[0]["data"]["name"]
             best = max(found, key=lambda weight: found[weight].mean["test"])
-            lost = alone.mean["test"] - found["1/D"].mean["test"]
+            apart = found["1/D"].mean["test"] - alone.mean["test"]
             each = ", ".join(f"{weight}: {row.show('test', 1)}" for weight, row in found.items())
             repaired = (
                 "no other weight does better"
@@ -69,7 +69,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             )
             text.append(
                 f"**{name}, {DEPTHS[depth]}.** B4 has {alone.show('test', 1)} % on test images; {DEPTHS[depth]} with "
-                f"1/D {lost:.1f} points less ({each}): {repaired}."
+                f"1/D differs by {apart:+.1f} points ({each}): {repaired}."
             )
             series.append(
                 AccuracySeries(
