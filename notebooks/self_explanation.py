@@ -27,7 +27,8 @@ from xcnn.report.publish import read_records
 from xcnn.report.tables import aggregate, compare, read_paper
 
 results = next(folder for folder in (Path("results"), Path("../results")) if folder.is_dir()) / "self_explanation"
-ORDER = ["cnn", "cnn_adam", "kmex_1", "kmex", "protopnet", "b4", "b34", "b34_sqrt", "b34_equal", "b234", "b234_sqrt", "b234_equal"]
+ORDER = ["cnn", "cnn_adam", "kmex_1", "kmex", "protopnet", "b4"]
+ORDER += [blocks + weight for blocks in ("b34", "b234") for weight in ("", "_sqrt", "_equal")]
 
 
 def rows(name: str):
