@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xcnn.errors import UserError
 from xcnn.prototypes import composite
-from xcnn.prototypes.composite import check_options, resize
+from xcnn.prototypes.composite import check_options, products, resize
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -89,6 +89,24 @@ def test_map_norm_makes_rows_of_norm_1_on_average() -> None:
     squares = rows.square().sum(3)
     torch.testing.assert_close(squares.mean((1, 2)), torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-13)
     assert squares.std() > 0.1
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("norm", ["row", "map"])
+@pytest.mark.parametrize("block_weight", ["1/D", "1/sqrt(D)", "1"])
+def test_products_are_those_of_the_rows(block_weight: str, norm: str, interpolation: str) -> None:
+    maps = [normal(2, channels, side, side, seed=channels) for channels, side in ((3, 6), (5, 3), (5, 3), (7, 1))]
+    maps[0][0, :, 1, 2] = 0  # a location without activity, and a whole map
+    maps[2][1] = 0
+    kept, columns = [part.clone() for part in maps], normal(4, 20, seed=1)
+    rows = composite(maps, block_weight, norm, interpolation)
+    found, squared = products(maps, columns, block_weight, norm, interpolation)
+    torch.testing.assert_close(found, rows @ columns.T, rtol=0, atol=1e-13)
+    torch.testing.assert_close(squared, rows.square().sum(3, keepdim=True), rtol=0, atol=1e-13)
+    assert all(torch.equal(part, before) for part, before in zip(maps, kept, strict=True))
+    for batch in (maps, [part.to(memory_format=torch.channels_last) for part in maps], [part[:0] for part in maps]):
+        part, _ = products(batch, columns, block_weight, norm, interpolation)
+        torch.testing.assert_close(part, found[: len(batch[0])], rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(("small", "large"), [((2, 2), (4, 4)), ((3, 3), (6, 6)), ((1, 2), (4, 6)), ((7, 7), (14, 14))])

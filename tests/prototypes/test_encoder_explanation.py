@@ -158,7 +158,7 @@ def test_batches_change_no_segment(
     small = explained(network, batch=5, attributes=True)
     small.codebooks = whole.codebooks
     expected = whole.explain(images, attribute=True)
-    monkeypatch.setattr(encoder_explanation, "ROW_BYTES", 1)  # an image's rows at a time
+    monkeypatch.setattr(encoder_explanation, "PRODUCT_BYTES", 1)  # one image at a time
     found = small.explain(images, attribute=True)
     for name in ("segments", "scores", "predicted", "tied", "targets"):
         assert torch.equal(getattr(found, name), getattr(expected, name)), name

@@ -64,16 +64,57 @@ def composite(
             norm 1 on average.
         interpolation: to the resolution of the first block.
     """
-    size = maps[0].shape[2:]
-    weights = [BLOCK_WEIGHTS[block_weight](part.shape[1]) for part in maps]
-    rows = torch.cat([resize(part, size, interpolation).permute(0, 2, 3, 1) for part in maps], -1)
-    start = 0
-    for part, weight in zip(maps, weights, strict=True):
-        block = rows[..., start : start + part.shape[1]]
-        if norm == "row":
-            length = torch.linalg.vector_norm(block, dim=-1, keepdim=True)
-        else:
-            length = torch.linalg.vector_norm(block, dim=(1, 2, 3), keepdim=True) / math.sqrt(size.numel())
-        block *= weight / max(weights) / length.clamp(min=EPS)
-        start += part.shape[1]
+    size, weights = maps[0].shape[2:], _weights(maps, block_weight)
+    rows = maps[0].new_empty(len(maps[0]), *size, sum(part.shape[1] for part in maps))
+    for part, weight, place in zip(maps, weights, rows.split([part.shape[1] for part in maps], -1), strict=True):
+        block = resize(part, size, interpolation).permute(0, 2, 3, 1)
+        torch.mul(block, weight / _normaliser(_lengths(block), norm), out=place)
     return rows
+
+
+def products(
+    maps: Sequence[Tensor],
+    columns: Tensor,
+    block_weight: BlockWeight = "1/D",
+    norm: Norm = "row",
+    interpolation: Interpolation = "bilinear",
+) -> tuple[Tensor, Tensor]:
+    """Products (N, H', W', K) of composite rows with columns (K, sum of D_b), and the rows' squared lengths.
+
+    The rows are never formed: a product with a block's column commutes with eq. 7's interpolation, which is linear
+    over locations, and with eq. 8's division. So each block is multiplied at its own resolution, which for ResNet's
+    blocks 2, 3 and 4 is a quarter of the work at that of the first.
+
+    Args:
+        maps, block_weight, norm, interpolation: as of `composite`.
+
+    Returns:
+        The products, and the lengths (N, H', W', 1).
+    """
+    size, weights = maps[0].shape[2:], _weights(maps, block_weight)
+    found, squared = None, maps[0].new_zeros(())
+    for part, weight, own in zip(maps, weights, columns.split([part.shape[1] for part in maps], 1), strict=True):
+        lengths = _lengths(resize(part, size, interpolation).permute(0, 2, 3, 1))
+        factor = weight / _normaliser(lengths, norm)
+        product = (part.permute(0, 2, 3, 1) @ own.T).permute(0, 3, 1, 2)
+        product = resize(product, size, interpolation).permute(0, 2, 3, 1)
+        found = product.mul_(factor) if found is None else found.addcmul_(product, factor)
+        squared = squared + (factor * lengths).square_()
+    assert found is not None
+    return found, squared
+
+
+def _weights(maps: Sequence[Tensor], block_weight: BlockWeight) -> list[float]:
+    weights = [BLOCK_WEIGHTS[block_weight](part.shape[1]) for part in maps]
+    return [weight / max(weights) for weight in weights]
+
+
+def _lengths(block: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(block, dim=-1, keepdim=True)
+
+
+def _normaliser(lengths: Tensor, norm: Norm) -> Tensor:
+    """What vectors of such lengths (N, H', W', 1) are divided by."""
+    if norm == "map":
+        lengths = lengths.square().mean((1, 2), keepdim=True).sqrt()
+    return lengths.clamp(min=EPS)

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from xcnn.errors import UserError
 from xcnn.prototypes.codebook import Codebook, classes_of, fitted, load_codebooks, save_codebooks
-from xcnn.prototypes.composite import BlockWeight, Interpolation, Norm, check_options, composite
+from xcnn.prototypes.composite import BlockWeight, Interpolation, Norm, check_options, composite, products
 from xcnn.prototypes.encoder import Encoder, exact
 from xcnn.prototypes.k_means import KMeans
 from xcnn.prototypes.segments import class_attribution, propagated
 
 CACHE_BYTES = 2**29  # of a class's rows or maps that are kept between the passes of k-means; the rest is made anew
-ROW_BYTES = 2**26  # of composite rows that are compared at a time
+PRODUCT_BYTES = 2**26  # of products with prototypes, or of one enlarged block, at a time
 
 
 @dataclass(frozen=True)
@@ -195,18 +195,29 @@ class EncoderExplanation:
         if not self.codebooks:
             fitted(None)
         prototypes, (n, _, height, width) = self.codebooks[depth].prototypes, maps[depth].shape
-        wide = height * width * sum(part.shape[1] for part in maps[depth:]) * prototypes.element_size()
+        wide = max(len(prototypes), *(part.shape[1] for part in maps[depth:]))
+        batch = max(1, PRODUCT_BYTES // (wide * height * width * prototypes.element_size()))
         labels, squared, sums = [], [], []
-        for part in zip(*(block.split(max(1, ROW_BYTES // wide)) for block in maps), strict=True):
+        for part in zip(*(block.split(batch) for block in maps), strict=True):
             with exact(prototypes):
-                found = _distances(self._rows(part, depth).flatten(1, 2), prototypes)
-            closest = found.unflatten(2, (-1, self.per_class)).amin(3)  # per class (m, R, C)
-            least, label = found.min(2)
+                label, closest = self._nearest(part, depth)
             labels.append(label)
-            squared.append(least)
+            squared.append(closest.amin(2))
             sums.append(closest.sum(1))
         shape = (n, height, width)
         return torch.cat(labels).view(shape), torch.cat(squared).view(shape), torch.cat(sums)
+
+    def _nearest(self, maps: Sequence[Tensor], depth: int) -> tuple[Tensor, Tensor]:
+        """Nearest prototypes (N, R) at R locations, and each class's least squared distance there (N, R, C)."""
+        prototypes = self.codebooks[depth].prototypes
+        found, squared = products(maps[depth:], prototypes, self.block_weight, self.norm, self.interpolation)
+        # What is the same for all prototypes, a row's length, is added to the classes' least only.
+        scores = torch.sub(prototypes.square().sum(1), found, alpha=2).flatten(1, 2)
+        by_class = scores.unflatten(2, (-1, self.per_class))
+        least = by_class.amin(3)
+        label = least.argmin(2, keepdim=True)
+        own = by_class.gather(2, label[..., None].expand(-1, -1, 1, self.per_class))[:, :, 0]
+        return label[..., 0] * self.per_class + own.argmin(2), least.add_(squared.flatten(1, 2)).clamp_(min=0)
 
     def predict(self, images: Tensor) -> Tensor:
         """Classes (N,) of images (N, ...)."""
@@ -245,14 +256,6 @@ class EncoderExplanation:
             raise UserError(f"{path} was saved without attributes=True: fit anew with it, or load without it.")
         self.codebooks = books[: len(self.depths)]
         return self
-
-
-def _distances(rows: Tensor, prototypes: Tensor) -> Tensor:
-    """Squared distances (N, R, K) of rows (N, R, D) to prototypes (K, D), by one product."""
-    products = torch.addmm(prototypes.square().sum(1), rows.flatten(0, 1), prototypes.T, alpha=-2).unflatten(
-        0, rows.shape[:2]
-    )
-    return products.add_(torch.linalg.vector_norm(rows, dim=2, keepdim=True).square_()).clamp_(min=0)
 
 
 def _joined(parts: Sequence[EncoderExplained]) -> EncoderExplained:
