@@ -41,7 +41,7 @@ help: ## this list
 env: $(environment) ## make .venv from requirements.lock (every other target does so on demand)
 
 demo: demo-shapes ## start here: filters and prototypes of networks trained on drawn images, under 4 minutes on 2 CPU cores
-	$(PYTHON) experiments/self_explanation/table2.py sweep=shapes
+	$(PYTHON) experiments/self_explanation/table2.py sweep=shapes seed=0
 
 test: $(environment) ## the tests, without those that are slow or need real data
 	$(PYTHON) -m pytest $(ARGS)
@@ -191,7 +191,7 @@ pixel-ablation-cam-benchmark: $(environment) ## our maps against the grad-cam pa
 self-explanation-table1: $(environment) ## table 1: cosines of prototypes with embeddings; the trainings of table 2
 	$(call run,self_explanation/table1)
 
-self-explanation-table2: $(environment) ## table 2: accuracy of CNN, KMEx, B4, B34, B234 and ProtoPNet; 10 trainings
+self-explanation-table2: $(environment) ## table 2: accuracy of CNN, KMEx, B4, B34, B234 and ProtoPNet; 15 trainings and 10 short ones
 	$(call run,self_explanation/table2)
 
 self-explanation-block-weight: $(environment) ## does the weight of the blocks explain the fall of B234; as table 2
