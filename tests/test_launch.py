@@ -64,6 +64,18 @@ def test_places_devices_and_loggers_are_no_part_of_the_settings() -> None:
         assert settings(compose("deconvolve/ablation", [change])) != base
 
 
+def test_what_a_model_names_for_others_is_a_setting_where_they_use_it() -> None:
+    protopnet = ["recipe=shapes", "prototypes=protopnet"]
+    base = settings(compose("self_explanation/table2", protopnet))
+    assert base["blocks"] and "cam_layer" not in base
+    assert settings(compose("self_explanation/table2", [*protopnet, "blocks=[relu1,relu2]"])) != base
+    assert not {"blocks", "stages"} & settings(compose("pixel_ablation_cam/table1")).keys()
+    group = ["recipe=animals", "figure.group=cats"]
+    base = settings(compose("self_explanation/figure2", group))
+    assert settings(compose("self_explanation/figure2", [*group, "groups.cats=[lion]"])) != base
+    assert settings(compose("self_explanation/figure2", [*group, "groups.dogs=[Chihuahua]"])) == base
+
+
 def test_settings_of_committed_results_are_still_theirs() -> None:
     """A changed fingerprint would refuse every finished cell."""
     for path in sorted((REPOSITORY / "results").glob("*/*.runs.jsonl")):

@@ -59,17 +59,17 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             if alone is None or "1/D" not in found:
                 continue
             name = alone.records[0]["data"]["name"]
-            best = max(found, key=lambda weight: found[weight].mean["test"])
             apart = found["1/D"].mean["test"] - alone.mean["test"]
             each = ", ".join(f"{weight}: {row.show('test', 1)}" for weight, row in found.items())
-            repaired = (
-                "no other weight does better"
-                if best == "1/D"
-                else f"{best} gives back {found[best].mean['test'] - found['1/D'].mean['test']:.1f} points"
+            gained = " and ".join(
+                f"{row.mean['test'] - found['1/D'].mean['test']:+.1f} points ({weight})"
+                for weight, row in found.items()
+                if weight != "1/D"
             )
             text.append(
                 f"**{name}, {DEPTHS[depth]}.** B4 has {alone.show('test', 1)} % on test images; {DEPTHS[depth]} with "
-                f"1/D differs by {apart:+.1f} points ({each}): {repaired}."
+                f"1/D differs by {apart:+.1f} points ({each})."
+                + (f" Another weight in its place makes {gained}." if gained else "")
             )
             series.append(
                 AccuracySeries(

@@ -10,6 +10,7 @@ Deviations: other data (table 2), by any named group of classes (`figure.group`)
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from omegaconf import DictConfig
@@ -18,19 +19,24 @@ from torch import Tensor
 from xcnn.data.tensors import drawn
 from xcnn.errors import UserError
 from xcnn.figures import EmbeddingPanel, Marks, embedding_plot, save_png
-from xcnn.launch import launch, prototyped, variant
+from xcnn.launch import launch, prototyped
 from xcnn.metrics.embedding import plane
-from xcnn.prototypes import nearest
+from xcnn.prototypes import Columns, KMEx, nearest
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    network, kmex = (prototyped(variant(cfg, cell, f"prototypes={name}")) for name in ("columns", "kmex"))
+    kmex = prototyped(cfg)
+    if not isinstance(kmex.method, KMEx):
+        raise UserError("figure 2 sets the classifier's columns beside KMEx's prototypes: prototypes=kmex or kmex_1.")
+    network = replace(kmex, method=Columns(kmex.method.encoder))
     data, group = network.data, cfg.figure.group
-    groups = {"all": data.classes, **(cfg.get("groups") or {})}
-    if group not in groups:
-        raise UserError(f"{data.name} has no group {group!r}; there are: {', '.join(groups)}.")
-    chosen = torch.tensor(sorted(map(data.classes.index, groups[group])))
+    if cfg.figure.classes is None and group != "all":
+        raise UserError(f"{data.name} has no group {group!r}; there are: {', '.join(['all', *(cfg.groups or ())])}.")
+    wanted = data.classes if cfg.figure.classes is None else cfg.figure.classes
+    if unknown := [name for name in wanted if name not in data.classes]:
+        raise UserError(f"{data.name} has no class {unknown[0]!r}; there are: {', '.join(data.classes)}.")
+    chosen = torch.tensor(sorted(map(data.classes.index, wanted)))
     names = [data.classes[j] for j in chosen]
     parts = {}
     for name, part in (("train", data.train), ("test", data.test)):

@@ -24,6 +24,7 @@ from sklearn.cluster import KMeans as ScikitLearn
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from xcnn.errors import UserError
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.fingerprint import fingerprint
 from xcnn.launch import launch, prototyped, settings
@@ -97,12 +98,15 @@ def fitted_on_a_share(cfg: DictConfig, cell: Cell) -> Measured:
     """Test accuracy with prototypes of a share of the training images."""
     subject = prototyped(cfg)
     values = accuracies(prediction_rows(cell, subject, cfg.chunk, ["test"]))
-    details = {"fitted_on": len(subject.share(cfg.fit_share, cfg.seed)), "share": cfg.fit_share}
+    share = 1 if cfg.fit_share is None else cfg.fit_share
+    details = {"fitted_on": len(subject.share(cfg.fit_share, cfg.seed)), "share": share}
     return subject.measured(values, len(subject.data.test), details=details)
 
 
 def compared(cfg: DictConfig) -> Measured:
     """Our k-means beside its peers, in one run."""
+    if cfg.trainer.accelerator != "cpu":
+        raise UserError("scikit-learn's k-means and faiss-cpu's run on the CPU: compare them with trainer=cpu.")
     limited(cfg.threads)
     rows = drawn(cfg)
     fitted = KMeans(cfg.n_clusters, max_iter=cfg.max_iter, tol=cfg.tol).fit(rows, rows[: cfg.n_clusters])

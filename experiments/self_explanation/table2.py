@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from xcnn.figures import part_prototypes, save_png
 from xcnn.launch import launch, prototyped
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.prototypes import accuracies, by_network, learnt_parts, prediction_rows
+from xcnn.report.prototypes import accuracies, by_network, learnt_parts, per_class, prediction_rows
 
 SEEN = ("animals", "tiny_imagenet")  # drawn from ImageNet's own training images
 SHOWN = 4  # classes of a ProtoPNet whose prototypes are drawn
@@ -76,8 +76,9 @@ def _answers(dataset: str, model: str, methods: Mapping[str, Row]) -> str:
     if dataset in SEEN and record["settings"]["model"].get("weights"):
         parts.append("Its ImageNet weights have seen these images, the test images too.")
     cnn = methods["cnn"].mean["test"]
+    kmex = f"KMEx with {per_class(methods['kmex'])} prototypes for each class" if "kmex" in methods else ""
     for method, said in (
-        ("kmex", "Does k-means keep the CNN's accuracy? KMEx differs from the CNN by"),
+        ("kmex", f"Does k-means keep the CNN's accuracy? {kmex} differs from the CNN by"),
         ("kmex_1", "With one prototype for each class it differs by"),
         ("b4", "Does the encoder's output? B4 differs by"),
         ("b34", "Where is it lost? B34 differs by"),

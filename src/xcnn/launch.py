@@ -49,6 +49,9 @@ RESTATED = 512  # training images whose statistics stand in for those that a fil
 PLACE = ("paths", "logger", "sweeps", "may_lack", "identity", "cell", "order", "groups")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 
+# What a model names for those who explain it: a setting only where they do.
+READERS = {"cam_layer": {"attribution"}, "blocks": {"prototypes", "protopnet"}, "stages": {"protopnet"}}
+
 OmegaConf.register_new_resolver("repository", lambda part: str(REPOSITORY / part), replace=True)
 
 
@@ -83,8 +86,8 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     """
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     plain = {key: value for key, value in plain.items() if key not in PLACE}
-    for key, reader in (("cam_layer", "attribution"), ("blocks", "prototypes"), ("stages", "protopnet")):
-        if reader not in plain:
+    for key, readers in READERS.items():
+        if not readers & plain.keys():
             plain.pop(key, None)
     plain["data"] = {key: value for key, value in plain["data"].items() if key != "root"}
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in PLACE_OF_TRAINER}
@@ -153,7 +156,7 @@ def protopnet(cfg: DictConfig) -> Trained:
         _ready(cfg, data), cfg.blocks[-1], cfg.n_classes, cfg.protopnet.per_class, cfg.protopnet.channels
     )
     module: ProtoPNetTraining = build(cfg.protopnet.training)(network, **_handling(cfg))
-    return _fit(cfg, module, data, ("model", "protopnet"), module.max_epochs, augment=True)
+    return _fit(cfg, module, data, ("model", "protopnet", "blocks"), module.max_epochs, augment=True)
 
 
 def _ready(cfg: DictConfig, data: TensorDataModule) -> nn.Module:

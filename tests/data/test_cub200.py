@@ -249,6 +249,17 @@ def test_broken_images_are_named(tmp_path: Path, keep: int):
         loaded(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "lists", [["images.txt"], ["parts/parts.txt", "parts/part_locs.txt"], ["bounding_boxes.txt"], ["classes.txt"]]
+)
+def test_empty_lists_are_named(tmp_path: Path, lists: list[str]):
+    folder = tree(tmp_path)
+    for name in lists:
+        (folder / name).write_text("")
+    with pytest.raises(UserError, match=f"{lists[0]} is empty. Restore this file"):
+        loaded(tmp_path)
+
+
 def test_a_box_outside_its_image_is_refused(tmp_path: Path):
     edit(tree(tmp_path) / "bounding_boxes.txt", "4 12.0", "4 60.0")
     with pytest.raises(UserError, match=r"_0004.jpg is 60 x 40 pixels, and its box lies outside"):

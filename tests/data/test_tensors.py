@@ -65,6 +65,19 @@ def test_epoch_shows_every_image_once(shuffle: bool):
     assert (joined(batches) == list(range(22))) is not shuffle
 
 
+def test_no_network_is_trained_on_one_image():
+    for n in (33, 34, 35):
+        for world_size in (1, 2):
+            for rank in range(world_size):
+                sizes = [len(batch) for batch in shown(EpochOrder(n, 16, True, 0, rank, world_size))]
+                assert min(sizes) > 1, sizes  # BatchNorm cannot
+    assert [len(batch) for batch in shown(EpochOrder(33, 16, True))] == [16, 16]
+    assert {image for epoch in range(9) for image in joined(shown(EpochOrder(33, 16, True), epoch))} == set(range(33))
+    assert [len(batch) for batch in shown(EpochOrder(33, 16, False))] == [16, 16, 1]
+    assert [len(batch) for batch in shown(EpochOrder(3, 1, True))] == [1, 1, 1]  # as asked
+    assert [len(batch) for batch in shown(EpochOrder(1, 16, True))] == [1]
+
+
 def test_order_depends_on_seed_and_epoch_alone():
     fresh, used = EpochOrder(50, 8, True, seed=3), EpochOrder(50, 8, True, seed=3)
     for epoch in range(5):
@@ -87,7 +100,7 @@ def test_ranks_share_each_shuffled_batch_equally(world_size: int, n: int):
         assert together == whole[step][: len(together)]
         assert len(whole[step]) - len(together) < world_size
         assert len(together) == 12 or step == len(ranks[0]) - 1
-    assert n - sum(len(batch) for batches in ranks for batch in batches) < world_size
+    assert n - sum(len(batch) for batches in ranks for batch in batches) < 2 * world_size
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 5])

@@ -55,6 +55,15 @@ def test_files_that_hold_no_prototypes(tmp_path: Path) -> None:
         save_file({"weight": torch.ones(2)}, path, about)
         with pytest.raises(UserError, match="does not hold 'xcnn prototypes 2': name another file"):
             load_codebooks(path)
+    for about in ('[{"per_class": 2}]', '[{"wrong": 2}]', "[", "7"):
+        save_file({"weight": torch.ones(2)}, path, {"xcnn prototypes 2": about})
+        with pytest.raises(UserError, match="is damaged"):
+            load_codebooks(path)
+    save_codebooks(path, [])
+    with pytest.raises(UserError, match="holds no prototypes"):
+        load_codebooks(path)
+    with pytest.raises(UserError, match="is damaged"):
+        load_codebooks(tmp_path)
 
 
 def test_files_of_equal_prototypes_are_equal(tmp_path: Path) -> None:

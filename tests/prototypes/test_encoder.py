@@ -97,6 +97,33 @@ def test_another_weight_is_another_identity(network: nn.Module) -> None:
     assert Encoder(network, ["relu3"]).identity != first
 
 
+def test_weights_that_change_later_are_seen(network: nn.Module, images: Tensor) -> None:
+    encoder = Encoder(network, ["relu3"])
+    first, columns = encoder.identity, encoder.columns
+    assert encoder.columns is columns and encoder.identity is first  # formed once
+    network.load_state_dict({name: value * 1.5 for name, value in network.state_dict().items()})
+    assert encoder.identity == Encoder(network, ["relu3"]).identity != first
+    assert torch.equal(encoder.columns, Encoder(network, ["relu3"]).columns)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.logits(encoder.embeddings(images)), network(images), rtol=0, atol=1e-12)
+    network.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert encoder.columns.dtype == torch.float32
+    torch.testing.assert_close(encoder.columns, network.classifier.weight.detach(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_of_a_network_in_half_precision_maps_and_columns_are_float32(
+    network: nn.Module, images: Tensor, dtype: torch.dtype
+) -> None:
+    encoder = Encoder(network.to(dtype), ["relu1", "relu3"])
+    assert {maps.dtype for maps in encoder.maps(images.to(dtype))} == {torch.float32}
+    found = encoder.logits(encoder.embeddings(images.to(dtype)))
+    assert found.dtype == encoder.columns.dtype == encoder.bias.dtype == torch.float32
+    with torch.no_grad():
+        torch.testing.assert_close(found, network(images.to(dtype)).float(), rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [

@@ -271,7 +271,33 @@ def test_prototypes_of_something_else_are_refused(
             explained(network, attributes=attributes).load(path)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_in_half_precision_is_explained_in_float32(
+    network: nn.Module, images: Tensor, labels: Tensor, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    network, images = network.to(dtype), images.to(dtype)
+    for method in (explained(network, attributes=True), KMEx(Encoder(network, ["relu3"]), 2)):
+        found = method.fit(images, labels).explain(images)
+        assert found.logits.dtype == method.codebook.prototypes.dtype == torch.float32  # type: ignore[union-attr]
+        method.save(tmp_path / "p")
+        again = method.load(tmp_path / "p").explain(images)
+        assert torch.equal(again.predicted, found.predicted) and torch.equal(again.logits, found.logits)
+
+
 # What cannot be
+
+
+def test_prototypes_of_weights_that_changed_since_are_refused(
+    network: nn.Module, images: Tensor, labels: Tensor
+) -> None:
+    methods = explained(network).fit(images, labels), KMEx(Encoder(network, ["relu3"]), 2).fit(images, labels)
+    with torch.no_grad():
+        network.conv1.bias += 1
+    for method in methods:
+        for call in (method.explain, method.predict):
+            with pytest.raises(UserError, match="another backbone"):
+                call(images)
+        method.fit(images, labels).explain(images)
 
 
 def test_what_cannot_be_fitted_or_explained(network: nn.Module, images: Tensor, labels: Tensor, tmp_path: Path) -> None:
@@ -359,6 +385,8 @@ def test_an_attribution_may_come_through_prototypes_fitted_on_their_own(
     torch.testing.assert_close(found.attribution, expected.attribution, rtol=0, atol=1e-12)
     with pytest.raises(UserError, match="the deeper explanation holds prototypes made with blocks"):
         explained(network).fit(images, labels).through(shallow)
+    with pytest.raises(UserError, match="there are no prototypes yet"):
+        explained(network).fit(images, labels).through(explained(network, BLOCKS[1:]))
     with pytest.raises(UserError, match="block_weight"):
         explained(network).fit(images, labels).through(
             explained(network, BLOCKS[1:], block_weight="1").fit(images, labels)

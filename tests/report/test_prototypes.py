@@ -15,7 +15,8 @@ from xcnn.launch import compose, prototyped
 from xcnn.models import conv3
 from xcnn.prototypes import Columns, Encoder, EncoderExplanation, KMEx
 from xcnn.report.cells import Cell
-from xcnn.report.prototypes import Prototyped, accuracies, prediction_rows, prepared
+from xcnn.report.prototypes import Prototyped, accuracies, by_network, per_class, prediction_rows, prepared
+from xcnn.report.tables import Row
 
 SMALL = [*TINY, "recipe=shapes", "training.max_epochs=1", "seed=0", "batch=16"]
 
@@ -63,6 +64,26 @@ def test_accuracies_by_hand() -> None:
     assert accuracies(rows) == {
         "train": 50.0, "agrees/train": 50.0, "tied/train": 100.0, "test": 100.0, "agrees/test": 50.0, "tied/test": 50.0,
     }  # fmt: skip
+
+
+def row(method: str, number: int | None, test: float, key: str = "prototypes", dataset: str = "data") -> Row:
+    settings = {} if number is None else {key: {"per_class": number}}
+    return Row(dataset, "network", method, f"per_class={number}", 1, {"test": test}, {}, [{"settings": settings}])
+
+
+def test_of_several_rows_of_a_method_those_with_as_many_prototypes_are_compared() -> None:
+    rows = [
+        row("kmex", 10, 1.0), row("kmex", 5, 2.0), row("b4", 10, 3.0), row("b4", 5, 4.0),
+        row("protopnet", 5, 5.0, "protopnet"), row("cnn", None, 6.0), row("kmex_1", 1, 7.0), row("b34", 10, 8.0),
+        row("kmex", 10, 9.0, dataset="other"),
+    ]  # fmt: skip
+    for order in (rows, rows[::-1]):
+        found = by_network(order)
+        assert {method: one.mean["test"] for method, one in found["data", "network"].items()} == {
+            "kmex": 2.0, "b4": 4.0, "protopnet": 5.0, "cnn": 6.0, "kmex_1": 7.0, "b34": 8.0,
+        }  # fmt: skip
+        assert found["other", "network"]["kmex"].mean["test"] == 9.0
+    assert [per_class(one) for one in rows[4:7]] == [5, None, 1]
 
 
 def test_a_share_has_as_much_of_each_class_and_is_the_same_every_time(subject: Prototyped) -> None:

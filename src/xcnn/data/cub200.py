@@ -288,7 +288,7 @@ def _table(path: Path, parse: Callable[..., tuple[Any, Any]], expected: str) -> 
 
     Raises:
         Missing: there is no such file.
-        UserError: a line does not parse, or an id comes twice.
+        UserError: a line does not parse, an id comes twice, or there is no line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -307,6 +307,8 @@ def _table(path: Path, parse: Callable[..., tuple[Any, Any]], expected: str) -> 
         if key in rows:
             raise UserError(f"{path}, line {number}: {line!r} repeats an id. Restore this file. {REMEDY}")
         rows[key] = value
+    if not rows:
+        raise UserError(f"{path} is empty. Restore this file. {REMEDY}")
     return rows
 
 

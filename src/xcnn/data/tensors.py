@@ -61,7 +61,8 @@ class EpochOrder(DistributedSampler[Tensor]):
 
     Every rank gets equally many batches, none of them empty. In a shuffled epoch the ranks' shares are equal too,
     because DDP averages their gradients as equals; a last batch that does not divide loses the remainder, fewer images
-    than there are processes, which another epoch shows. In file order every image comes exactly once, so shares differ
+    than there are processes, which another epoch shows. So does one that has an image for each process, with which
+    BatchNorm could not train. In file order every image comes exactly once, so shares differ
     by up to one image, and a last batch with fewer images than processes joins the one before it.
 
     It is a `DistributedSampler` so that Lightning leaves it in place under DDP.
@@ -91,7 +92,8 @@ class EpochOrder(DistributedSampler[Tensor]):
     def _bounds(self) -> list[tuple[int, int]]:
         """This rank's share [low, high) of each global batch, in places of the epoch's order."""
         edges = [*range(0, self.n, self.batch_size), self.n]
-        if self.n - edges[-2] < self.world_size and len(edges) > 2:
+        fewest = 2 * self.world_size if self.shuffle and self.batch_size > self.world_size else self.world_size
+        if self.n - edges[-2] < fewest and len(edges) > 2:
             edges.pop(-1 if self.shuffle else -2)
         if self.shuffle:
             edges[-1] -= (edges[-1] - edges[-2]) % self.world_size

@@ -91,6 +91,8 @@ class ProtoPNet(nn.Module):
         with torch.autocast(latent.device.type, enabled=False):
             z = latent.to(torch.promote_types(latent.dtype, torch.float32)).flatten(2)
             p = self.prototypes.to(z.dtype).flatten(1)
+            middle = p.detach().mean(0)  # moves no distance, and keeps the rounding of small ones far below EPSILON
+            z, p = z - middle[:, None], p - middle
             squared = z.square().sum(1, keepdim=True) - 2 * (p @ z) + p.square().sum(1, keepdim=True)
             return squared.clamp(min=0).unflatten(2, latent.shape[2:])
 

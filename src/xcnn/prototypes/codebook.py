@@ -48,11 +48,7 @@ class Codebook:
         """Raises UserError if these are not the prototypes of this method, backbone and options (says what differs)."""
         if self.method != method:
             raise UserError(f"{where} holds prototypes of {self.method}, not of {method}: load them with that.")
-        if self.backbone != backbone:
-            raise UserError(
-                f"{where} holds the prototypes of another backbone (weights {self.backbone}, not {backbone}): fit them "
-                "anew for this network, or load the network that they belong to."
-            )
+        self.expect_backbone(backbone, where)
         wrong = [
             f"{key} {self.options.get(key)!r}, not {value!r}"
             for key, value in options.items()
@@ -60,6 +56,14 @@ class Codebook:
         ]
         if wrong:
             raise UserError(f"{where} holds prototypes made with {'; '.join(wrong)}: give the same, or fit anew.")
+
+    def expect_backbone(self, backbone: str, where: str) -> None:
+        """Raises UserError if these are the prototypes of a network with other weights."""
+        if self.backbone != backbone:
+            raise UserError(
+                f"{where} holds the prototypes of another backbone (weights {self.backbone}, not {backbone}): fit them "
+                "anew for this network, or load the network that they belong to."
+            )
 
 
 def save_codebooks(path: str | Path, codebooks: Sequence[Codebook]) -> None:
@@ -93,19 +97,25 @@ def load_codebooks(path: str | Path, device: torch.device | str = "cpu") -> list
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping: it cannot be iterated
     except FileNotFoundError as error:
         raise Missing(f"no prototypes at {path}: fit and save them first.") from error
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}). Delete it and fit the prototypes again.") from error
     if FORMAT not in about:
         raise UserError(f"{path} does not hold {FORMAT!r}: name another file, or fit the prototypes again.")
-    return [
-        Codebook(
-            tensors[f"{place}.prototypes"].to(device),
-            inertia=tensors[f"{place}.inertia"],
-            rows=tensors[f"{place}.rows"],
-            **known,
-        )
-        for place, known in enumerate(json.loads(about[FORMAT]))
-    ]
+    try:
+        books = [
+            Codebook(
+                tensors[f"{place}.prototypes"].to(device),
+                inertia=tensors[f"{place}.inertia"],
+                rows=tensors[f"{place}.rows"],
+                **known,
+            )
+            for place, known in enumerate(json.loads(about[FORMAT]))
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error!r}). Delete it and fit the prototypes again.") from error
+    if not books:
+        raise UserError(f"{path} holds no prototypes. Delete it and fit them again.")
+    return books
 
 
 def classes_of(labels: Tensor, n_images: int, n_classes: int, per_class: int, rows_each: int = 1) -> list[Tensor]:

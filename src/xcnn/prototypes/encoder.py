@@ -1,6 +1,5 @@
 """The network as blocks, an average and a classifier (Boubekki & Clemmensen 2026, eqs. 1 and 6)."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -14,7 +13,8 @@ from xcnn.models.weights import weights_hash
 class Encoder:
     """The outputs of a network's blocks, and what its classifier says of the last of them.
 
-    The network is never changed: same mode, hooks, gradients and weights after as before.
+    The network is never changed: same mode, hooks, gradients and weights after as before. Weights that are updated in
+    place later, or moved, are seen.
 
     Args:
         network: images to logits, through `blocks`, global average pooling and one linear layer; biases are allowed
@@ -41,15 +41,41 @@ class Encoder:
             raise UserError(f"batch must be at least 1, not {batch}.")
         self.network, self.blocks, self.prepare, self.batch = network, tuple(blocks), prepare, batch
         self._trunk, self._split = split_along(network, self.blocks)
-        self.columns, self.bias = self._classifier()
+        self._state: list[tuple[int, int]] = []  # of the weights that the two below were formed of
+        self._affine: tuple[Tensor, Tensor] | None = None
+        self._identity: str | None = None
+        self._classifier()
 
-    @functools.cached_property
+    @property
+    def columns(self) -> Tensor:
+        """The columns c_j (C, D) of the classifier behind the pooling, in float32 at least."""
+        return self._classifier()[0]
+
+    @property
+    def bias(self) -> Tensor:
+        """Its bias (C,)."""
+        return self._classifier()[1]
+
+    @property
     def identity(self) -> str:
         """Which backbone this is: a hash of its weights. Prototypes of another one mean nothing here."""
-        return weights_hash(self.network)
+        self._classifier()
+        if self._identity is None:
+            self._identity = weights_hash(self.network)
+        return self._identity
 
     def _classifier(self) -> tuple[Tensor, Tensor]:
-        """The columns c_j (C, D) and the bias (C,) of the classifier behind the pooling."""
+        """Columns and bias, formed anew where a weight was replaced or changed in place since."""
+        tensors = (*self.network.parameters(), *self.network.buffers())
+        state = [(x.data_ptr(), 0 if x.is_inference() else x._version) for x in tensors]
+        if self._affine is None or state != self._state:
+            with exact(tensors[0]):
+                self._affine = self._read_classifier()
+            self._identity, self._state = None, state
+        return self._affine
+
+    def _read_classifier(self) -> tuple[Tensor, Tensor]:
+        """Columns and bias, as the head after the last block has them."""
         last = self.blocks[-1]
         linear = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
         if not linear:
@@ -61,13 +87,14 @@ class Encoder:
         columns = weight.sum((2, 3))
         if (weight - columns[:, :, None, None] / 4).abs().max() > 1e-5 * weight.abs().max():
             raise UserError(_not_pooled(last))
-        return columns.detach(), bias.detach()
+        return _at_least_float32(columns.detach()), _at_least_float32(bias.detach())
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
         """The outputs of the blocks, (N, D_b, h_b, w_b) each, in one pass of the network.
 
-        Under the caller's autocast the network runs in its precision; the maps come in the weights' own.
+        Under the caller's autocast the network runs in its precision; the maps come in the weights' own, and in float32
+        where that is less.
 
         Raises:
             UserError: a map has NaN or infinity (says of which images).
@@ -99,6 +126,10 @@ class Encoder:
         """The classifier's logits (N, C) of embeddings (N, D), eq. 2; biases included."""
         with exact(embeddings):
             return embeddings @ self.columns.T + self.bias
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def exact(values: Tensor) -> torch.autocast:

@@ -159,6 +159,7 @@ class EncoderExplanation:
             raise UserError(
                 f"targets must be {len(images)} classes in 0..{len(self.encoder.columns) - 1}, one for each image."
             )
+        self.codebook.expect_backbone(self.encoder.identity, type(self).__name__)
         parts, start = [], 0
         for part in self.encoder.batches(images):
             chosen = None if targets is None else targets[start : start + len(part)].to(part.device)
@@ -229,7 +230,7 @@ class EncoderExplanation:
         Raises:
             UserError: they are not of all blocks but the first, with this one's options; nothing was fitted.
         """
-        books = [self.codebook, *deeper.codebooks]
+        books = [self.codebook, deeper.codebook, *deeper.codebooks[1:]]
         for depth, book in enumerate(books):
             book.expect(type(self).__name__, self.encoder.identity, self.options(depth), "the deeper explanation")
         self.codebooks, self.depths = books, range(len(books))

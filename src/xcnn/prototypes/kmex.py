@@ -91,6 +91,7 @@ class KMEx:
         Raises:
             UserError: nothing was fitted or loaded; see also `Encoder.maps`.
         """
+        fitted(self.codebook).expect_backbone(self.encoder.identity, type(self).__name__)
         return self.explain_embeddings(self.encoder.embeddings(images))
 
     def explain_embeddings(self, embeddings: Tensor) -> NearestPrototype:

@@ -1,5 +1,6 @@
 """A network whose classes are explained by prototypes, and what it says of all training and test images."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -175,11 +176,31 @@ def prediction_rows(cell: Cell, subject: Prototyped, chunk: int, of: Sequence[st
 
 
 def by_network(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
-    """Rows by data set and network, then by method; of a method's several, with other options, the first."""
-    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    """Rows by data set and network, then by method.
+
+    Of a method's several, with other options, the one with as many prototypes for each class as most methods have, the
+    fewer where two numbers are as common; of those the first.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.dataset, row.model), {}).setdefault(row.method, row)
-    return groups
+        groups.setdefault((row.dataset, row.model), []).append(row)
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for name, group in groups.items():
+        pairs = {(row.method, n) for row in group if (n := per_class(row)) is not None}
+        common = Counter(n for _, n in pairs)
+        usual = min(common, key=lambda n: (-common[n], n), default=None)
+        chosen: dict[str, Row] = {}
+        for row in sorted(group, key=lambda row: per_class(row) not in (None, usual)):
+            chosen.setdefault(row.method, row)
+        found[name] = chosen
+    return found
+
+
+def per_class(row: Row) -> int | None:
+    """K/C, prototypes for each class; None of a method that has no such option."""
+    chosen = row.records[0]["settings"]
+    number: int | None = (chosen.get("prototypes") or chosen.get("protopnet") or {}).get("per_class")
+    return number
 
 
 def accuracies(rows: pd.DataFrame) -> dict[str, float]:
