@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+import xcnn.launch as launcher
 from tests.conftest import TINY, tree
 from xcnn.errors import UserError
 from xcnn.launch import CONF, PLACE, build, cell_of, compose, experiments, launch, settings
@@ -239,11 +241,50 @@ def test_what_a_sweep_may_lack_is_said_and_the_rest_is_published(
     here = [*TINY, "model=conv3", "training=deconvolve", "penalty=none", "attribution=random", "data.test_size=null"]
     run(monkeypatch, "pixel_ablation_cam/table2", "sweep=animals", *here)
     capsys.readouterr()
-    run(monkeypatch, "pixel_ablation_cam/table2", "sweep=imagenet")
+    sweep = launcher._sweep  # the other sweep's cells are finished already
+    with monkeypatch.context() as one:
+        one.setattr(launcher, "_sweep", lambda *call: sweep(*call) if "data=imagenet_val" in call[2] else None)
+        run(one, "pixel_ablation_cam/table2")
     said = capsys.readouterr()
     assert "sweep imagenet is not run: the ImageNet validation images are not there" in said.err
     page = (places / "results/pixel_ablation_cam/table2.md").read_text()
     assert "not run: no VGG-16 weights here" in page and "| random |" in page
+    for asked, absent in (
+        (["pixel_ablation_cam/table2", "sweep=imagenet"], "the ImageNet validation images are not there"),
+        (["self_explanation/figure1", "recipe=cub200"], "CUB-200-2011 is not there"),  # may lack it, but it is all
+    ):
+        with pytest.raises(SystemExit) as stop:
+            run(monkeypatch, *asked)
+        assert stop.value.code == 2
+        assert f"error: {absent}" in capsys.readouterr().err
+
+
+def test_a_recipe_s_sweeps_are_those_that_are_run(monkeypatch: pytest.MonkeyPatch, places: Path) -> None:
+    swept: list[list[str]] = []
+    monkeypatch.setattr(launcher, "_sweep", lambda identity, measure, overrides, *_: swept.append(overrides))
+    monkeypatch.setattr(launcher, "publish", lambda *_: places / "page.md")
+    (places / "page.md").write_text("")
+    run(monkeypatch, "self_explanation/table2", "recipe=mnist", "seed=3")
+    assert [overrides[:2] for overrides in swept] == [
+        ["prototypes=columns,kmex_1,kmex,b4,b34,b234", "recipe=mnist"], ["prototypes=protopnet", "recipe=mnist"]
+    ]  # fmt: skip
+    assert all(overrides[-1] == "seed=3" for overrides in swept)
+    swept.clear()
+    run(monkeypatch, "self_explanation/table2", "sweep=mnist_protopnet", "recipe=shapes")
+    assert len(swept) == 1
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "self_explanation/table2", "recipe=drawn_rows")
+
+
+def test_what_cannot_be_made_is_said_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_package.py").write_text("import no_such_module_at_all\n")
+    for target, cause in (
+        ("broken_package.Mine", "No module named 'no_such_module_at_all'"), ("absent_package.Mine", "absent_package"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=cause) as error:
+            build(OmegaConf.create({"_target_": target}))
+        assert "PYTHONPATH=" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +328,7 @@ SELF_EXPLANATION = {
     "block_weight": ["prototypes=b4,b34,b34_sqrt,b34_equal"],
     "figure1": ["figure.picture=test-00003"],
     "figure2": ["figure.group=all", "figure.train_size=200"],
-    "scalability": ["prototypes=kmex,b4", "fit_share=0.2,1", "cell=${dataset}-${method}-${fit_share}"],
+    "scalability": ["prototypes=kmex,b4", "fit_share=0.2,null", "cell=${dataset}-${method}-${fit_share}"],
 }
 
 

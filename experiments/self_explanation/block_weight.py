@@ -9,6 +9,7 @@ Deviations: dividing the normalised blocks by D_b gives blocks 2, 3 and 4 of Res
             the shallow block decides. 1/sqrt(D_b) gives 57, 29, 14 %, and 1 a third to each.
 """
 
+import math
 from collections.abc import Sequence
 
 from omegaconf import DictConfig
@@ -17,7 +18,7 @@ from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import launch, prototyped
 from xcnn.prototypes import BLOCK_WEIGHTS, EncoderExplanation
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.prototypes import accuracies, prediction_rows
+from xcnn.report.prototypes import accuracies, points, prediction_rows
 
 DEPTHS = {1: "B4", 2: "B34", 3: "B234"}
 
@@ -59,17 +60,15 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             if alone is None or "1/D" not in found:
                 continue
             name = alone.records[0]["data"]["name"]
-            apart = found["1/D"].mean["test"] - alone.mean["test"]
+            by_depth = found["1/D"]
+            apart = by_depth.mean["test"] - alone.mean["test"]
             each = ", ".join(f"{weight}: {row.show('test', 1)}" for weight, row in found.items())
-            gained = " and ".join(
-                f"{row.mean['test'] - found['1/D'].mean['test']:+.1f} points ({weight})"
-                for weight, row in found.items()
-                if weight != "1/D"
-            )
+            spread = max((x for row in (alone, by_depth) if not math.isnan(x := row.std["test"])), default=0.0)
+            others = [row.mean["test"] - by_depth.mean["test"] for weight, row in found.items() if weight != "1/D"]
             text.append(
-                f"**{name}, {DEPTHS[depth]}.** B4 has {alone.show('test', 1)} % on test images; {DEPTHS[depth]} with "
-                f"1/D differs by {apart:+.1f} points ({each})."
-                + (f" Another weight in its place makes {gained}." if gained else "")
+                f"**{name}, {DEPTHS[depth]}** ({by_depth.n} seed{'s' * (by_depth.n > 1)}). B4 has "
+                f"{alone.show('test', 1)} % on test images; {DEPTHS[depth]} with 1/D differs by {points(apart)} points "
+                f"({each}). {_explained(apart, spread, others)}"
             )
             series.append(
                 AccuracySeries(
@@ -89,6 +88,33 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     return Summary(
         "Post-hoc self-explanation: the weight of the blocks", "\n\n".join(text), columns, drawings, captions
     )
+
+
+def _explained(apart: float, spread: float, gained: Sequence[float]) -> str:
+    """Whether 1/D is what a deeper explanation loses by: what the other weights gain, none of them chosen.
+
+    Args:
+        apart: of the accuracy with 1/D from B4's, in points.
+        spread: the larger of the two's standard deviations over seeds.
+        gained: by each other weight in its place.
+    """
+    if apart >= 0:
+        return "Nothing is lost that a weight would explain."
+    if -apart <= spread:
+        return "That is within the spread of the seeds."
+    if not gained:
+        return "No other weight was run."
+    least, most = min(gained), max(gained)
+    verdict = (
+        "either gives all of it back, so the weight explains the fall"
+        if least >= -apart
+        else "both give back most of it, so the weight explains most of the fall"
+        if least >= -apart / 2
+        else "the weight explains part of the fall at best"
+        if most > spread
+        else "the weight does not explain the fall"
+    )
+    return f"The other weights change it by {' and '.join(map(points, gained))} points: {verdict}."
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import UserError
 from xcnn.figures import Interpretation, PrototypePatch, interpretation_sheet, save_png
-from xcnn.launch import launch, prototyped, variant
+from xcnn.launch import launch, load_data, prototyped, variant
 from xcnn.prototypes import EncoderExplained, EncoderExplanation, nearest_patches
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.prototypes import Prototyped
@@ -24,7 +25,9 @@ from xcnn.report.tables import markdown
 
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    found = {name: prototyped(variant(cfg, cell, f"prototypes={name}")) for name in (*cfg.figure.methods, "b34")}
+    _wanted(cfg, load_data(cfg))  # before anything is trained
+    needed = [*cfg.figure.methods, *(["b34"] if "b234" in cfg.figure.methods else [])]
+    found = {name: prototyped(variant(cfg, cell, f"prototypes={name}")) for name in needed}
     shown = {name: _explanation(found[name]) for name in cfg.figure.methods}
     if "b234" in shown:
         shown["b234"].through(_explanation(found["b34"]))
@@ -70,25 +73,33 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
 
 
 def _explanation(subject: Prototyped) -> EncoderExplanation:
-    assert isinstance(subject.method, EncoderExplanation)
+    if not isinstance(subject.method, EncoderExplanation):
+        raise UserError("figure 1 shows locations: figure.methods takes b4, b34, b234 and others of their kind.")
     return subject.method
 
 
-def _picture(cfg: DictConfig, subject: Prototyped, methods: dict[str, EncoderExplanation]) -> int:
-    """Its place among the test images."""
-    data = subject.data
+def _wanted(cfg: DictConfig, data: TensorDataModule) -> Sequence[int]:
+    """Places among the test images of those that may be shown."""
     if cfg.figure.picture is not None:
         if cfg.figure.picture not in data.pictures.ids:
             raise UserError(
                 f"{data.name} has no test image {cfg.figure.picture!r}; they are {data.pictures.ids[0]} to "
                 f"{data.pictures.ids[-1]}."
             )
-        return data.pictures.ids.index(cfg.figure.picture)
+        return [data.pictures.ids.index(cfg.figure.picture)]
     if cfg.figure.label not in (None, *data.classes):
         raise UserError(f"{data.name} has no class {cfg.figure.label!r}; there are: {', '.join(data.classes)}.")
-    wanted = list(range(len(data.test)))
-    if cfg.figure.label is not None:
-        wanted = (data.test.labels == data.classes.index(cfg.figure.label)).nonzero()[:, 0].tolist()
+    if cfg.figure.label is None:
+        return range(len(data.test))
+    places: list[int] = (data.test.labels == data.classes.index(cfg.figure.label)).nonzero()[:, 0].tolist()
+    return places
+
+
+def _picture(cfg: DictConfig, subject: Prototyped, methods: dict[str, EncoderExplanation]) -> int:
+    """The place among the test images of the one that is shown."""
+    data, wanted = subject.data, _wanted(cfg, subject.data)
+    if cfg.figure.picture is not None:
+        return wanted[0]
     for place in wanted:
         with subject.autocast():
             said = [method.explain(data.test.images[place : place + 1]) for method in methods.values()]
@@ -109,19 +120,28 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     captions: dict[str, str] = {}
     for record in (record for row in rows for record in row.records):
         details = record["details"]
-        lines = [
-            [
-                name.upper(),
-                f"{' x '.join(map(str, found['shape']))}",
-                p["class"],
-                f"{p['share']:.0%}",
-                f"{p['attribution']:+.3f}",
+        figure = record["settings"]["figure"]
+        lines, notes = [], []
+        for name in figure["methods"]:
+            found = details["methods"][name]
+            lines += [
+                [
+                    name.upper(),
+                    " x ".join(map(str, found["shape"])),
+                    p["class"],
+                    f"{p['share']:.0%}",
+                    f"{p['attribution']:+.3f}",
+                ]
+                for p in found["prototypes"][: figure["shown"]]
             ]
-            for name, found in details["methods"].items()
-            for p in found["prototypes"]
-        ]
+            if more := found["prototypes"][figure["shown"] :]:
+                notes.append(f"{name.upper()} has {len(more)} more, with {sum(p['share'] for p in more):.0%} together.")
+        every = [p for found in details["methods"].values() for p in found["prototypes"]]
+        if len({p["attribution"] for p in every}) == 1 < len(every):
+            notes.append("The last map has one location: its importance is the whole image's, the same everywhere.")
         heading = f"{record['data']['name']}, {record['model']}: {details['label']} ({details['image']})"
         parts += [f"**{heading}**", markdown(["method", "map", "prototype of", "share", "mean importance"], lines)]
+        parts += [" ".join(notes)] if notes else []
         captions |= dict.fromkeys(record["files"], f"Figure 1. {heading}.")
     return Summary("Post-hoc self-explanation, figure 1: interpretation sheets", "\n\n".join(parts), captions=captions)
 

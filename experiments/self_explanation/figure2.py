@@ -9,7 +9,7 @@ Deviations: other data (table 2), by any named group of classes (`figure.group`)
             embeddings; it only draws. What it shows is counted in the space of the embeddings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -26,13 +26,14 @@ from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:
+    if cfg.figure.classes is None and cfg.figure.group != "all":
+        groups = ", ".join(["all", *(cfg.groups or ())])
+        raise UserError(f"{cfg.dataset} has no group {cfg.figure.group!r}; there are: {groups}.")
     kmex = prototyped(cfg)
     if not isinstance(kmex.method, KMEx):
         raise UserError("figure 2 sets the classifier's columns beside KMEx's prototypes: prototypes=kmex or kmex_1.")
     network = replace(kmex, method=Columns(kmex.method.encoder))
     data, group = network.data, cfg.figure.group
-    if cfg.figure.classes is None and group != "all":
-        raise UserError(f"{data.name} has no group {group!r}; there are: {', '.join(['all', *(cfg.groups or ())])}.")
     wanted = data.classes if cfg.figure.classes is None else cfg.figure.classes
     if unknown := [name for name in wanted if name not in data.classes]:
         raise UserError(f"{data.name} has no class {unknown[0]!r}; there are: {', '.join(data.classes)}.")
@@ -105,7 +106,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     ]
     text = [
         "The picture is UMAP's, which keeps neighbours and little else; the numbers are of the embeddings themselves, "
-        "among the classes shown. Rescaled columns have the mean norm of their class's embeddings."
+        "among the classes shown. Rescaled columns have the mean norm of their class's embeddings. A spread is the "
+        "root mean square distance of a class's embeddings to their mean."
     ]
     captions: dict[str, str] = {}
     for record in (record for row in rows for record in row.records):
@@ -115,13 +117,32 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             f"Figure 2. {record['data']['name']}, {record['model']}, {len(details['classes'])} classes: "
             f"{details['shown'][0]} training and {details['shown'][1]} test images.",
         )
+        n = len(details["classes"])
+        rows_ = {kind: (values[f"own/{kind}"], values[f"distance/{kind}"]) for kind in kinds}
         text.append(
-            f"**{record['data']['name']}, {details['group']}.** An embedding of their own class is nearest to "
-            f"{values['own/columns, rescaled']:.0f} % of the rescaled columns and {values['own/KMEx']:.0f} % of KMEx's "
-            f"prototypes; the former lie {values['distance/columns, rescaled']:.1f} spreads from their class's mean, "
-            f"the latter {values['distance/KMEx']:.1f}."
+            f"**{record['data']['name']}, {details['group']}** (seed {record['seed']}). The nearest training embedding "
+            f"is of their own class for {rows_['columns'][0]:.0f} % of the {n} columns as they are, "
+            f"{rows_['columns, rescaled'][0]:.0f} % of them rescaled, and {rows_['KMEx'][0]:.0f} % of KMEx's "
+            f"{n * record['settings']['prototypes']['per_class']} prototypes. They lie {rows_['columns'][1]:.1f}, "
+            f"{rows_['columns, rescaled'][1]:.1f} and {rows_['KMEx'][1]:.1f} spreads from their class's mean. "
+            + _verdict(rows_)
         )
     return Summary("Post-hoc self-explanation, figure 2: embeddings", "\n\n".join(text), columns, captions=captions)
+
+
+def _verdict(found: Mapping[str, tuple[float, float]]) -> str:
+    """The paper's claim, that prototypes of k-means represent their class and columns do not, beside the numbers.
+
+    Args:
+        found: of each kind the share near its class in %, and the distance to the class's mean.
+    """
+    (near, far), columns = found["KMEx"], [found["columns"], found["columns, rescaled"]]
+    nearer, closer = near > max(own for own, _ in columns), far < min(away for _, away in columns)
+    if nearer and closer:
+        return "As the paper says, KMEx's prototypes represent their class better than either."
+    if closer:
+        return "KMEx's prototypes lie closest to the mean; by the nearest embedding the columns do as well or better."
+    return "The paper's claim does not hold here."
 
 
 if __name__ == "__main__":

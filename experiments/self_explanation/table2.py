@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from xcnn.figures import part_prototypes, save_png
 from xcnn.launch import launch, prototyped
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.prototypes import accuracies, by_network, learnt_parts, per_class, prediction_rows
+from xcnn.report.prototypes import accuracies, by_network, learnt_parts, per_class, points, prediction_rows
 
 SEEN = ("animals", "tiny_imagenet")  # drawn from ImageNet's own training images
 SHOWN = 4  # classes of a ProtoPNet whose prototypes are drawn
@@ -88,7 +88,7 @@ def _answers(dataset: str, model: str, methods: Mapping[str, Row]) -> str:
     ):
         if method in methods:
             found = methods[method].mean["test"] - cnn
-            parts.append(f"{said} {found:+.1f} points.")
+            parts.append(f"{said} {points(found)} points.")
     return " ".join(parts)
 
 
@@ -99,7 +99,7 @@ def _over_fits(data_sets: Sequence[Mapping[str, Row]]) -> list[str]:
     ordered = sorted(data_sets, key=lambda methods: -methods["cnn"].mean["train"])
     each = (
         f"{methods['cnn'].mean['train']:.1f} ({methods['cnn'].records[0]['data']['name']}): "
-        f"{methods['kmex'].mean['test'] - methods['cnn'].mean['test']:+.1f} points"
+        f"{points(methods['kmex'].mean['test'] - methods['cnn'].mean['test'])} points"
         for methods in ordered
     )
     return [f"KMEx's difference on test images by the CNN's accuracy on its training images: {', '.join(each)}."]

@@ -4,9 +4,10 @@ An experiment's file gives a function that measures one cell and one that sums t
 configuration, runs the sweeps that it names (in this process, or as SLURM arrays), and publishes what came of them.
 """
 
+import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -110,7 +111,13 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
-        raise
+        first = error.__cause__
+        while first is not None and first.__cause__ is not None:
+            first = first.__cause__
+        raise UserError(
+            f"the configuration names what cannot be made: {first or error}. A module of your own must be importable: "
+            "PYTHONPATH=<its folder>. XCNN_TRACEBACK=1 shows all."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -244,6 +251,8 @@ def prototyped(cfg: DictConfig) -> Prototyped:
     subject = Prototyped(network, None, run.data, run.record, prepare, device, cfg.trainer.precision)
     if "protopnet" in cfg:
         return subject
+    if not 1 <= cfg.depth <= len(cfg.blocks):
+        raise UserError(f"depth must be in 1..{len(cfg.blocks)}, the number of the network's blocks, not {cfg.depth}.")
     encoder = Encoder(network, list(cfg.blocks)[-cfg.depth :], subject.prepare, cfg.batch)
     method = build(cfg.prototypes)(encoder)
     if isinstance(method, Columns):
@@ -252,6 +261,8 @@ def prototyped(cfg: DictConfig) -> Prototyped:
     made = {key: everything[key] for key in ("prototypes", "depth", "blocks", "batch")}
     share = None if cfg.get("fit_share") == 1 else cfg.get("fit_share")
     made |= {"fit_share": share, "training": run.record["fingerprint"]}
+    if code := _foreign_code(method):
+        made["code"] = code
     made |= {"seed": cfg.seed, "precision": cfg.trainer.precision, "weights": run.record["weights"]}
     path = Path(cfg.paths.runs) / "prototypes" / f"{fingerprint(made)}.safetensors"
     with locked(path.with_suffix(".lock")):
@@ -261,6 +272,14 @@ def prototyped(cfg: DictConfig) -> Prototyped:
                 method.fit(run.data.train.images[fitted_on], run.data.train.labels[fitted_on])
             method.save(path)
         return replace(subject, method=method.load(path))
+
+
+def _foreign_code(instance: object) -> str | None:
+    """A hash of the file of an object's class, if that is not of this package, whose versions are known."""
+    kind = type(instance)
+    if kind.__module__.split(".")[0] == "xcnn":
+        return None
+    return file_hash(Path(inspect.getfile(kind)))
 
 
 def explained(cfg: DictConfig) -> Subject:
@@ -331,8 +350,10 @@ def launch(
     """Run an experiment from the command line: `<paper>/<name>.py [render] [sweep=NAME] [overrides]`.
 
     Runs the sweeps that the configuration names under `sweeps` (all, or the one asked for), each cell once, and renders
-    the results; `render` alone only renders the committed records. An override replaces a sweep's values for its key.
-    Leaves with status 2 and one message for what the user can mend, with status 1 if some cells failed.
+    the results; `render` alone only renders the committed records. An override replaces a sweep's values for its key;
+    `recipe=NAME`, with no sweep asked for, runs the sweeps of that recipe. What the configuration says a sweep may lack
+    is passed over, unless that sweep was asked for. Leaves with status 2 and one message for what the user can mend,
+    with status 1 if some cells failed.
 
     Args:
         file: the experiment's `__file__`: its folder and stem are the identity.
@@ -375,21 +396,39 @@ def _launch(
     failed: Exception | None = None
     if not render:
         given = {override.lstrip("+~").split("=")[0] for override in overrides}
-        for name in wanted or sweeps:
+        chosen, lacking = wanted or _of_recipe(identity, sweeps, overrides), []
+        for name in chosen:
             swept = [f"{key}={value}" for key, value in sweeps[name].items() if key not in given]
             try:
                 _sweep(identity, measure, [*swept, *overrides], afterwards)
             except Diverged as error:  # the other cells have run; their results are published
                 failed = error
             except _Stop as stop:
-                if not (isinstance(stop.error, Missing) and name in cfg.get("may_lack", []) and len(sweeps) > 1):
+                if not (isinstance(stop.error, Missing) and name in cfg.get("may_lack", []) and not wanted):
                     raise
                 print(f"sweep {name} is not run: {stop.error}", file=sys.stderr)
+                lacking.append(stop)
+        if len(lacking) == len(chosen) and not (results / f"{identity}.runs.jsonl").is_file():
+            raise lacking[0]
     page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool)
     print(brief(page))
     if failed is not None:
         print(f"error: {failed}", file=sys.stderr)
         sys.exit(1)
+
+
+def _of_recipe(identity: str, sweeps: Mapping[str, Mapping[str, Any]], overrides: Sequence[str]) -> list[str]:
+    """The sweeps of the recipe that is asked for; all if none is."""
+    asked = [override.removeprefix("recipe=") for override in overrides if override.startswith("recipe=")]
+    if not asked:
+        return list(sweeps)
+    found = [name for name, values in sweeps.items() if values.get("recipe") == asked[-1]]
+    if not found:
+        raise UserError(
+            f"{identity} has no sweep of recipe {asked[-1]}. Say with sweep=NAME whose choices it is to run; there "
+            f"are: {', '.join(sweeps)}."
+        )
+    return found
 
 
 def _sweep(identity: str, measure: Measure, overrides: list[str], afterwards: Afterwards | None = None) -> None:

@@ -1,5 +1,6 @@
 """What the figures of prototypes show, read back from the figure and from its pixels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -264,6 +265,12 @@ def test_tradeoff_plot(x: Sequence[float] | Sequence[str], log: bool, places: li
     np.testing.assert_allclose(np.asarray(stl.lines[0].get_xydata())[:, 0], places[1:])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["B4", "B234", "test", "train"]
     assert overlapping(figure) == []
+
+
+def test_a_legend_names_what_is_drawn() -> None:
+    nothing = [math.nan, math.nan]
+    figure = tradeoff_plot([AccuracySeries("MNIST", "B4", [1, 2], nothing, [0.5, 0.6], nothing, [0.0, 0.0])], "share")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["B4", "test"]
 
 
 def test_part_prototypes() -> None:

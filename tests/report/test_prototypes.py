@@ -15,7 +15,7 @@ from xcnn.launch import compose, prototyped
 from xcnn.models import conv3
 from xcnn.prototypes import Columns, Encoder, EncoderExplanation, KMEx
 from xcnn.report.cells import Cell
-from xcnn.report.prototypes import Prototyped, accuracies, by_network, per_class, prediction_rows, prepared
+from xcnn.report.prototypes import Prototyped, accuracies, by_network, per_class, points, prediction_rows, prepared
 from xcnn.report.tables import Row
 
 SMALL = [*TINY, "recipe=shapes", "training.max_epochs=1", "seed=0", "batch=16"]
@@ -67,11 +67,13 @@ def test_accuracies_by_hand() -> None:
 
 
 def row(method: str, number: int | None, test: float, key: str = "prototypes", dataset: str = "data") -> Row:
-    settings = {} if number is None else {key: {"per_class": number}}
-    return Row(dataset, "network", method, f"per_class={number}", 1, {"test": test}, {}, [{"settings": settings}])
+    record = {"settings": {} if number is None else {key: {"per_class": number}}, "overrides": ["recipe=data"]}
+    if number == 10:
+        record["overrides"] = ["recipe=data", "prototypes.per_class=10"]
+    return Row(dataset, "network", method, f"per_class={number}", 1, {"test": test}, {}, [record])
 
 
-def test_of_several_rows_of_a_method_those_with_as_many_prototypes_are_compared() -> None:
+def test_of_several_rows_of_a_method_that_of_its_own_configuration_is_compared() -> None:
     rows = [
         row("kmex", 10, 1.0), row("kmex", 5, 2.0), row("b4", 10, 3.0), row("b4", 5, 4.0),
         row("protopnet", 5, 5.0, "protopnet"), row("cnn", None, 6.0), row("kmex_1", 1, 7.0), row("b34", 10, 8.0),
@@ -82,6 +84,7 @@ def test_of_several_rows_of_a_method_those_with_as_many_prototypes_are_compared(
         assert {method: one.mean["test"] for method, one in found["data", "network"].items()} == {
             "kmex": 2.0, "b4": 4.0, "protopnet": 5.0, "cnn": 6.0, "kmex_1": 7.0, "b34": 8.0,
         }  # fmt: skip
+        assert list(found) == list(dict.fromkeys((one.dataset, one.model) for one in order))
         assert found["other", "network"]["kmex"].mean["test"] == 9.0
     assert [per_class(one) for one in rows[4:7]] == [5, None, 1]
 
@@ -113,6 +116,28 @@ def test_prototypes_are_fitted_once_and_are_their_network_s(places: Path, monkey
     assert prototyped(deep).method.encoder.blocks == ("relu2", "relu3")  # type: ignore[union-attr]
     fitted = sorted((places / "runs/prototypes").glob("*.safetensors"))
     assert len(fitted) == 2
+
+
+def test_prototypes_of_ones_own_are_fitted_again_when_their_code_changes(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(places)
+    source = "from xcnn.prototypes import KMEx\n\n\nclass Mine(KMEx):\n    pass\n"
+    cfg = compose("self_explanation/table2", [*SMALL, "prototypes=kmex", "prototypes._target_=my_own.Mine"])
+    for n, code in enumerate((source, source, source + "# changed\n"), 1):
+        (places / "my_own.py").write_text(code)
+        prototyped(cfg)
+        assert len(list((places / "runs/prototypes").glob("*.safetensors"))) == (1 if n < 3 else 2)
+
+
+def test_a_depth_that_the_network_has_not_is_refused(places: Path) -> None:
+    for depth in (0, 4, -1):
+        with pytest.raises(UserError, match=rf"depth must be in 1\.\.3, .* not {depth}"):
+            prototyped(compose("self_explanation/table2", [*SMALL, "prototypes=b4", f"depth={depth}"]))
+
+
+def test_points() -> None:
+    assert [points(x) for x in (-0.04, 0.04, 0.0, -0.06, 12.34)] == ["0.0", "0.0", "0.0", "-0.1", "+12.3"]
 
 
 def test_protopnet_s_prototypes_are_compared_in_its_own_space(places: Path) -> None:

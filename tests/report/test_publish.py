@@ -73,6 +73,20 @@ def test_the_page_the_records_and_the_pictures(cells: Path) -> None:
     assert records[1]["files"] == {"table-map.png": file_hash(page.parent / "table-map.png")}
 
 
+def test_a_picture_of_a_name_that_another_cell_has_is_kept_beside_it(cells: Path, tmp_path: Path) -> None:
+    publish("paper/table", cells / "runs", cells / "results", summarise, to_wandb=False)
+    first = (cells / "results/paper/table-map.png").read_bytes()
+    finish(cells / "runs", "a", 0, 0.9, files=["table-map.png"])  # its cell comes before the other's
+    (cells / "runs/paper/table/toy-conv3-a-s0/table-map.png").write_bytes(first + b"other")
+    for _ in range(2):
+        page = publish("paper/table", cells / "runs", cells / "results", summarise, to_wandb=False)
+        assert (page.parent / "table-map.png").read_bytes() == first
+        assert (page.parent / "table-map-toy-conv3-a-s0.png").read_bytes() == first + b"other"
+        records = {r["cell"]: r for r in map(json.loads, (page.parent / "table.runs.jsonl").read_text().splitlines())}
+        assert list(records["toy-conv3-a-s0"]["files"]) == ["table-map-toy-conv3-a-s0.png"]
+        assert list(records["toy-conv3-plain-s0"]["files"]) == ["table-map.png"]
+
+
 def test_the_terminal_shows_the_table_and_where_the_pictures_are(cells: Path) -> None:
     page = publish("paper/table", cells / "runs", cells / "results", summarise, to_wandb=False)
     lines = brief(page).splitlines()

@@ -387,7 +387,10 @@ def tradeoff_plot(
         Line2D([], [], color=PALETTE[i % len(PALETTE)], marker=MARKERS[i % len(MARKERS)], markersize=4, label=method)
         for i, method in enumerate(methods)
     ]
-    parts = [Line2D([], [], color=INK, ls=style, label=part) for part, style in (("test", "-"), ("train", "--"))]
+    drawn = {"test": "-", "train": "--"}
+    if not any(np.isfinite(np.asarray(one.train, dtype=float)).any() for one in series):
+        del drawn["train"]
+    parts = [Line2D([], [], color=INK, ls=style, label=part) for part, style in drawn.items()]
     figure.legend(handles=[*looks, *parts], loc="outside right upper")
     return figure
 

@@ -1,6 +1,5 @@
 """A network whose classes are explained by prototypes, and what it says of all training and test images."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -176,24 +175,14 @@ def prediction_rows(cell: Cell, subject: Prototyped, chunk: int, of: Sequence[st
 
 
 def by_network(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
-    """Rows by data set and network, then by method.
-
-    Of a method's several, with other options, the one with as many prototypes for each class as most methods have, the
-    fewer where two numbers are as common; of those the first.
-    """
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.dataset, row.model), []).append(row)
-    found: dict[tuple[str, str], dict[str, Row]] = {}
-    for name, group in groups.items():
-        pairs = {(row.method, n) for row in group if (n := per_class(row)) is not None}
-        common = Counter(n for _, n in pairs)
-        usual = min(common, key=lambda n: (-common[n], n), default=None)
-        chosen: dict[str, Row] = {}
-        for row in sorted(group, key=lambda row: per_class(row) not in (None, usual)):
-            chosen.setdefault(row.method, row)
-        found[name] = chosen
-    return found
+    """Rows by data set and network, then by method; of a method's several, with other options, the one with the fewest
+    overrides: that of the method's own configuration."""
+    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    order = {id(row): place for place, row in enumerate(rows)}
+    for row in sorted(rows, key=lambda row: len(row.records[0]["overrides"])):
+        groups.setdefault((row.dataset, row.model), {}).setdefault(row.method, row)
+    names = dict.fromkeys((row.dataset, row.model) for row in rows)
+    return {name: dict(sorted(groups[name].items(), key=lambda item: order[id(item[1])])) for name in names}
 
 
 def per_class(row: Row) -> int | None:
@@ -201,6 +190,15 @@ def per_class(row: Row) -> int | None:
     chosen = row.records[0]["settings"]
     number: int | None = (chosen.get("prototypes") or chosen.get("protopnet") or {}).get("per_class")
     return number
+
+
+TITLES = {"cnn": "the CNN", "kmex": "KMEx", "protopnet": "ProtoPNet", "b4": "B4", "b34": "B34", "b234": "B234"}
+
+
+def points(difference: float) -> str:
+    """A difference in points, with its sign; of what rounds to nothing, none."""
+    shown = f"{difference:+.1f}"
+    return "0.0" if float(shown) == 0 else shown
 
 
 def accuracies(rows: pd.DataFrame) -> dict[str, float]:

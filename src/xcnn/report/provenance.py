@@ -23,6 +23,7 @@ def provenance() -> dict[str, Any]:
     `git_sha` and `dirty` are None outside a git checkout; `lock` is None where there is no lock file.
     """
     lock = REPOSITORY / "requirements.lock"
+    capability = torch.backends.cpu.get_cpu_capability()  # what a CPU rounds like, and so what it trains
     status = _git("status", "--porcelain", "--", *CODE)
     return {
         "git_sha": _git("rev-parse", "HEAD"),
@@ -30,7 +31,7 @@ def provenance() -> dict[str, Any]:
         "lock": file_hash(lock) if lock.is_file() else None,
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
-        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.system()} {platform.machine()} {capability}, {torch.get_num_threads()} threads",
     }
 
 

@@ -91,11 +91,16 @@ def publish(
     known = {record["cell"]: record for record in read_records(folder / f"{name}.runs.jsonl")}
     measured = list(cells.records(home))
     for record in measured + (pooled(home, measured, pool) if pool is not None else []):
-        known[record["cell"]] = record
-        for file in record["files"]:
+        others = {file for cell, other in known.items() if cell != record["cell"] for file in other["files"]}
+        files = {}
+        for file, content in record["files"].items():
             if not file.startswith((f"{name}.", f"{name}-")):
                 raise UserError(f"{identity} publishes {file}; its files must be named {name}.* or {name}-*.")
-            _put(folder / file, (home / record["cell"] / file).read_bytes())
+            # A picture that another cell has published under this name stays.
+            public = f"{Path(file).stem}-{record['cell']}{Path(file).suffix}" if file in others else file
+            _put(folder / public, (home / record["cell"] / file).read_bytes())
+            files[public] = content
+        known[record["cell"]] = {**record, "files": files}
     command = f"make {identity.replace('/', '-').replace('_', '-')}"
     if not known:
         raise UserError(f"{identity} has no record yet: run `{command}`.")
