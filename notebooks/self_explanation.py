@@ -128,7 +128,7 @@ pictures("figure1")
 pictures("figure2")
 
 # %% [markdown]
-# ## Why B234 falls: the weight of each block
+# ## The weight of each block: does it explain where B234 falls?
 #
 # Dividing each block by its number of channels leaves the shallowest one most of the squared norm. Other weights, all
 # else alike:

@@ -78,6 +78,21 @@ def test_what_a_model_names_for_others_is_a_setting_where_they_use_it() -> None:
     assert settings(compose("self_explanation/figure2", [*group, "groups.dogs=[Chihuahua]"])) == base
 
 
+def test_what_a_cell_uses_of_other_configurations_is_a_setting_of_it() -> None:
+    def found(*overrides: str) -> dict[str, Any]:
+        return dict(cell_of(compose("pixel_ablation_cam/figure3", list(overrides)), overrides).settings)
+
+    base = found()
+    assert list(base["variants"]) == [
+        f"attribution={name}" for name in ("grad_cam", "pixel_ablation_cam", "centre", "random")
+    ]
+    assert base["variants"]["attribution=grad_cam"]["_target_"] == "xcnn.attribution.grad_cam.GradCAM"
+    assert found("figure.controls=[centre]")["variants"].keys() < base["variants"].keys()
+    prototypes = cell_of(compose("self_explanation/figure1", ["prototypes.per_class=7"]), ["prototypes.per_class=7"])
+    assert prototypes.settings["variants"]["prototypes=b34"]["per_class"] == 7
+    assert "variants" not in cell_of(compose("self_explanation/table2")).settings
+
+
 def test_settings_of_committed_results_are_still_theirs() -> None:
     """A changed fingerprint would refuse every finished cell."""
     for path in sorted((REPOSITORY / "results").glob("*/*.runs.jsonl")):
@@ -85,7 +100,7 @@ def test_settings_of_committed_results_are_still_theirs() -> None:
         if record["settings"]["model"].get("weights"):
             continue  # their hash needs the file
         own = [override for override in record["overrides"] if not override.startswith(("experiment=", "identity="))]
-        assert settings(compose(record["experiment"], own)) == record["settings"], path
+        assert cell_of(compose(record["experiment"], own), own).settings == record["settings"], path
 
 
 def test_weights_are_told_apart_by_name_and_content_not_by_place(places: Path) -> None:

@@ -47,7 +47,7 @@ CONF = REPOSITORY / "conf"
 RESTATED = 512  # training images whose statistics stand in for those that a file of weights has not
 
 # Settings that say where and how fast, not what: no part of a fingerprint.
-PLACE = ("paths", "logger", "sweeps", "may_lack", "identity", "cell", "order", "groups")
+PLACE = ("paths", "logger", "sweeps", "may_lack", "identity", "cell", "order", "groups", "variants")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 
 # What a model names for those who explain it: a setting only where they do.
@@ -317,8 +317,12 @@ def attribution(cfg: DictConfig, network: nn.Module) -> Method:
 
 def variant(cfg: DictConfig, cell: Cell, *overrides: str) -> DictConfig:
     """The configuration of this cell with some choices changed (`penalty=none`): the "before" of a before and after."""
-    own = [override for override in cell.overrides if not override.startswith(("experiment=", "identity="))]
-    return compose(cfg.identity, [*own, *overrides])
+    return _varied(cfg, cell.overrides, *overrides)
+
+
+def _varied(cfg: DictConfig, own: Sequence[str], *overrides: str) -> DictConfig:
+    kept = [override for override in own if not override.startswith(("experiment=", "identity="))]
+    return compose(cfg.identity, [*kept, *overrides])
 
 
 Measure = Callable[[DictConfig, Cell], Measured]
@@ -334,10 +338,21 @@ class _Stop(BaseException):
 
 
 def cell_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Cell:
-    """The cell that a configuration describes."""
+    """The cell that a configuration describes.
+
+    Its settings hold its own choices and those of other configurations that it uses besides, as it names them under
+    `variants`: for each group a list of them, which may hold lists (`attribution: [grad_cam, [random]]`).
+    """
+    chosen = settings(cfg)
+    named: dict[str, list[Any]] = OmegaConf.to_container(cfg.get("variants") or OmegaConf.create(), resolve=True)  # type: ignore[assignment]
+    for group, lists in named.items():
+        names = (name for part in lists for name in ([part] if isinstance(part, str) else part))
+        for name in dict.fromkeys(names):
+            one = settings(_varied(cfg, overrides, f"{group}={name}"))
+            chosen.setdefault("variants", {})[f"{group}={name}"] = one.get(group)
     labels = {"dataset": cfg.dataset, "model": cfg.network, "method": cfg.method, "seed": cfg.seed}
     folder = Path(cfg.paths.runs) / cfg.identity / cfg.cell
-    return Cell(cfg.identity, cfg.cell, folder, settings(cfg), labels, overrides)
+    return Cell(cfg.identity, cfg.cell, folder, chosen, labels, overrides)
 
 
 def launch(
