@@ -4,8 +4,9 @@ Paper:      Samanta et al. 2025, table 1 and section 4.2.
 Command:    make pixel-ablation-cam-table1
 Reports:    average drop and increase of confidence and activation; Pixel Ablation-CAM 32.64 % drop of confidence,
             against 47.03 % (Grad-CAM) and 46.85 % (Ablation-CAM).
-Cost:       7 passes of ResNet-50 a picture and method: 40 minutes for 10 methods and 1,000 pictures on two CPU cores; all 50,000 as shards on GPUs: `LAUNCHER=slurm ARGS="trainer=gpu data.shards=16
-            data.shard=range(16)"`. 2 GB.
+Cost:       7 passes of ResNet-50 a picture and method: 72 minutes for 10 methods and 1,000 pictures on two busy CPU
+            cores, 2 GB. All 50,000 as shards on GPUs: `LAUNCHER=slurm ARGS="trainer=gpu data.shards=16
+            data.shard=range(16)"`.
 Deviations: what is kept and what stands in place of the rest is not said well enough to fix the number: the six
             protocols of `xcnn.metrics.faithfulness` are all run. Eq. 5 is resolved in three ways. The first 1,000
             validation pictures, where not all are at hand; the weights are named by their hash.
