@@ -1,10 +1,11 @@
 # `make` or `make help` lists what there is. Works with GNU make >= 3.81 and, beside it, only Python >= 3.11.
-#
-#   make deconvolve-ablation ARGS="sweep=grid training.max_epochs=1"    overrides of the configuration
-#   make deconvolve-ablation LAUNCHER=slurm                             cells as SLURM array jobs
-#   make PYTHON=python test                                             the active (conda) environment, not .venv
-#
-# XCNN_DATA, XCNN_RUNS and XCNN_RESULTS move data/, runs/ and results/; WANDB_MODE=online sends to Weights & Biases.
+
+##@ With a target, e.g. make deconvolve-ablation ARGS="sweep=grid training.max_epochs=1"
+##  ARGS="NAME=VALUE ..."                      of an experiment: overrides of its configuration in conf/; sweep=NAME, trainer=gpu
+##  LAUNCHER=slurm                             of an experiment: its cells as SLURM array jobs (conf/launcher/slurm.yaml)
+##  PYTHON=python                              the active (conda) environment, not .venv
+##  XCNN_DATA, XCNN_RUNS, XCNN_RESULTS         other places than data/, runs/ and results/
+##  WANDB_MODE=online                          send to Weights & Biases; disabled: keep nothing
 
 SHELL := /bin/sh
 
@@ -154,7 +155,7 @@ deconvolve-figure9: $(environment) ## figure 9: how many filters are active wher
 	$(call run,deconvolve/figure9)
 
 .PHONY: pixel-ablation-cam-table1 pixel-ablation-cam-table2 pixel-ablation-cam-localisation
-pixel-ablation-cam-table1: $(environment) ## table 1: what ResNet-50 keeps of ImageNet val; no training, 1.5 hours on a CPU
+pixel-ablation-cam-table1: $(environment) ## table 1: what ResNet-50 keeps of ImageNet val; no training, 70 minutes on 2 CPU cores
 	$(call run,pixel_ablation_cam/table1)
 
 pixel-ablation-cam-table2: $(environment) ## table 2: likewise VGG-16 (make weights-vgg16, or weights-vgg16-animals, first)

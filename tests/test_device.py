@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xcnn.device import autocast, device_name
+from xcnn.device import autocast, device_name, wide
 
 
 def test_the_name_of_a_cpu() -> None:
@@ -20,3 +20,10 @@ def test_only_mixed_precision_casts_products(precision: str, dtype: torch.dtype)
     rows = torch.ones(2, 2)
     with autocast(torch.device("cpu"), precision):
         assert (rows @ rows).dtype == dtype
+
+
+def test_wide_is_float32_at_least() -> None:
+    kinds = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float32}
+    for dtype, expected in {**kinds, torch.float64: torch.float64}.items():
+        values = torch.ones(2, dtype=dtype)
+        assert wide(values).dtype == expected and (wide(values) is values) == (dtype == expected)

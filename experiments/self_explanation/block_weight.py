@@ -60,13 +60,13 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             if alone is None or "1/D" not in found:
                 continue
             name = alone.records[0]["data"]["name"]
-            by_depth = found["1/D"]
-            apart = by_depth.mean["test"] - alone.mean["test"]
+            by_channels = found["1/D"]
+            apart = by_channels.mean["test"] - alone.mean["test"]
             each = ", ".join(f"{weight}: {row.show('test', 1)}" for weight, row in found.items())
-            spread = max((x for row in (alone, by_depth) if not math.isnan(x := row.std["test"])), default=0.0)
-            others = [row.mean["test"] - by_depth.mean["test"] for weight, row in found.items() if weight != "1/D"]
+            spread = max((x for row in (alone, by_channels) if not math.isnan(x := row.std["test"])), default=0.0)
+            others = [row.mean["test"] - by_channels.mean["test"] for weight, row in found.items() if weight != "1/D"]
             text.append(
-                f"**{name}, {DEPTHS[depth]}** ({by_depth.n} seed{'s' * (by_depth.n > 1)}). B4 has "
+                f"**{name}, {DEPTHS[depth]}** ({by_channels.seeds}). B4 has "
                 f"{alone.show('test', 1)} % on test images; {DEPTHS[depth]} with 1/D differs by {points(apart)} points "
                 f"({each}). {_explained(apart, spread, others)}"
             )
@@ -106,9 +106,9 @@ def _explained(apart: float, spread: float, gained: Sequence[float]) -> str:
         return "No other weight was run."
     least, most = min(gained), max(gained)
     verdict = (
-        "either gives all of it back, so the weight explains the fall"
+        "each gives all of it back, so the weight explains the fall"
         if least >= -apart
-        else "both give back most of it, so the weight explains most of the fall"
+        else "each gives most of it back, so the weight explains most of the fall"
         if least >= -apart / 2
         else "the weight explains part of the fall at best"
         if most > spread

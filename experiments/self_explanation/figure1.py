@@ -25,14 +25,14 @@ from xcnn.report.tables import markdown
 
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    _wanted(cfg, load_data(cfg))  # before anything is trained
+    wanted = _wanted(cfg, load_data(cfg))  # before anything is trained
     needed = [*cfg.figure.methods, *(["b34"] if "b234" in cfg.figure.methods else [])]
     found = {name: prototyped(variant(cfg, cell, f"prototypes={name}")) for name in needed}
     shown = {name: _explanation(found[name]) for name in cfg.figure.methods}
     if "b234" in shown:
         shown["b234"].through(_explanation(found["b34"]))
     subject = next(iter(found.values()))
-    place = _picture(cfg, subject, shown)
+    place = wanted[0] if cfg.figure.picture is not None else _first_right(wanted, subject, shown)
     image = subject.data.test.images[place]
     panels: list[Interpretation] = []
     methods: dict[str, Any] = {}
@@ -95,11 +95,9 @@ def _wanted(cfg: DictConfig, data: TensorDataModule) -> Sequence[int]:
     return places
 
 
-def _picture(cfg: DictConfig, subject: Prototyped, methods: dict[str, EncoderExplanation]) -> int:
-    """The place among the test images of the one that is shown."""
-    data, wanted = subject.data, _wanted(cfg, subject.data)
-    if cfg.figure.picture is not None:
-        return wanted[0]
+def _first_right(wanted: Sequence[int], subject: Prototyped, methods: dict[str, EncoderExplanation]) -> int:
+    """The first of these test images that the network and all methods get right."""
+    data = subject.data
     for place in wanted:
         with subject.autocast():
             said = [method.explain(data.test.images[place : place + 1]) for method in methods.values()]

@@ -118,14 +118,14 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             f"{details['shown'][0]} training and {details['shown'][1]} test images.",
         )
         n = len(details["classes"])
-        rows_ = {kind: (values[f"own/{kind}"], values[f"distance/{kind}"]) for kind in kinds}
+        found = {kind: (values[f"own/{kind}"], values[f"distance/{kind}"]) for kind in kinds}
         text.append(
             f"**{record['data']['name']}, {details['group']}** (seed {record['seed']}). The nearest training embedding "
-            f"is of their own class for {rows_['columns'][0]:.0f} % of the {n} columns as they are, "
-            f"{rows_['columns, rescaled'][0]:.0f} % of them rescaled, and {rows_['KMEx'][0]:.0f} % of KMEx's "
-            f"{n * record['settings']['prototypes']['per_class']} prototypes. They lie {rows_['columns'][1]:.1f}, "
-            f"{rows_['columns, rescaled'][1]:.1f} and {rows_['KMEx'][1]:.1f} spreads from their class's mean. "
-            + _verdict(rows_)
+            f"is of their own class for {found['columns'][0]:.0f} % of the {n} columns as they are, "
+            f"{found['columns, rescaled'][0]:.0f} % of them rescaled, and {found['KMEx'][0]:.0f} % of KMEx's "
+            f"{n * record['settings']['prototypes']['per_class']} prototypes. They lie {found['columns'][1]:.1f}, "
+            f"{found['columns, rescaled'][1]:.1f} and {found['KMEx'][1]:.1f} spreads from their class's mean. "
+            + _verdict(found)
         )
     return Summary("Post-hoc self-explanation, figure 2: embeddings", "\n\n".join(text), columns, captions=captions)
 

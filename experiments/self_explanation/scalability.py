@@ -6,7 +6,8 @@ Command:    make self-explanation-scalability
 Reports:    no number. Aimed at: from the same start 4 times faster than scikit-learn's Lloyd; with its own seeding 20
             times faster than scikit-learn's 10 tries, at no more than 1.003 times its inertia.
 Cost:       k-means against its peers: 2 minutes on 2 CPU cores (float32) that do nothing else, 3 GB. Subsets: a
-            training of `make self-explanation-table2` (shared), then 12 cells of 10 seconds to three minutes.
+            training of `make self-explanation-table2` (shared), then 12 cells of 10 seconds to three minutes; on the
+            embedded data 40 of seconds.
 Deviations: the rows of the comparison are drawn, about as many and as wide as those of a class at blocks 2 to 4 of a
             ResNet-34. faiss has no tolerance: from the same start it makes as many iterations as ours, with its own
             (random) seeding 25. Subsets are drawn by the seed, the same share of each class.
@@ -200,8 +201,8 @@ def _over_shares(rows: Sequence[Row]) -> str:
         stable = min(share for share in lost if all(lost[s] >= -STABLE for s in lost if s >= share))
         each = ", ".join(f"{points(lost[share])} points with {share:.0%}" for share in sorted(lost)[-2::-1])
         parts.append(
-            f"- {whole.records[0]['data']['name']}, {model}, {TITLES.get(method, method)} ({whole.n} "
-            f"seed{'s' * (whole.n > 1)}): {whole.show('test', 1)} % with all "
+            f"- {whole.records[0]['data']['name']}, {model}, {TITLES.get(method, method)} ({whole.seeds}): "
+            f"{whole.show('test', 1)} % with all "
             f"{whole.records[0]['details']['fitted_on']:,} images; {each}. "
             + ("Not stable." if stable == 1 else f"Stable down to {stable:.0%}.")
         )

@@ -67,10 +67,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
 def _answers(dataset: str, model: str, methods: Mapping[str, Row]) -> str:
     """What the numbers say of the paper's claims on one data set."""
     record = methods["cnn"].records[0]
-    seeds, total = methods["cnn"].n, sum(record["details"].values())
+    total = sum(record["details"].values())
     parts = [
-        f"**{record['data']['name']}, {model}** ({seeds} seed{'s' * (seeds > 1)}, {record['details']['train']} of "
-        f"{total} training images): the CNN has {methods['cnn'].show('test', 1)} on test images, "
+        f"**{record['data']['name']}, {model}** ({methods['cnn'].seeds}, {record['details']['train']} of {total} "
+        f"training images): the CNN has {methods['cnn'].show('test', 1)} on test images, "
         f"{methods['cnn'].show('train', 1)} on its training images."
     ]
     if dataset in SEEN and record["settings"]["model"].get("weights"):

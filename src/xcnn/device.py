@@ -1,6 +1,7 @@
 """The device that a network runs on, as records name it, and its precision."""
 
 import torch
+from torch import Tensor
 
 BF16 = "bf16-mixed"  # Lightning's name
 
@@ -13,3 +14,8 @@ def device_name(device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Autocast to bfloat16 for the precision "bf16-mixed"; for others none."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == BF16)
+
+
+def wide(values: Tensor) -> Tensor:
+    """In float32 at least: float64 stays, half precisions do not."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

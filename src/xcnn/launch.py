@@ -46,7 +46,8 @@ from xcnn.training.protopnet import ProtoPNetTraining
 CONF = REPOSITORY / "conf"
 RESTATED = 512  # training images whose statistics stand in for those that a file of weights has not
 
-# Settings that say where and how fast, not what: no part of a fingerprint.
+# No part of a fingerprint: settings that say where and how fast, not what; and those that stand in another's place, a
+# group's classes in the figure's and variants as `cell_of` resolves them.
 PLACE = ("paths", "logger", "sweeps", "may_lack", "identity", "cell", "order", "groups", "variants")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 
@@ -104,7 +105,8 @@ def build(node: DictConfig | None, **arguments: Any) -> Any:
     """The object that a part of the configuration describes; None for None.
 
     Raises:
-        UserError: as the object's own class or function raised it, without Hydra's words around it.
+        UserError: as the object's own class or function raised it, without Hydra's words around it; of what cannot be
+            made for another reason, the first cause.
     """
     try:
         return instantiate(node, **arguments)

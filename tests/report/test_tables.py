@@ -27,11 +27,12 @@ def record(method: str = "plain", seed: int = 0, epochs: int = 50, **values: flo
 def test_mean_and_sample_standard_deviation_over_seeds() -> None:
     values = [0.2, 0.5, 0.9]
     (row,) = aggregate([record(seed=seed, accuracy=value) for seed, value in enumerate(values)])
-    assert row.n == 3
+    assert row.n == 3 and row.seeds == "3 seeds"
     assert row.mean["accuracy"] == pytest.approx(statistics.fmean(values))
     assert row.std["accuracy"] == pytest.approx(statistics.stdev(values))
     assert row.show("accuracy", 2) == "0.53 ± 0.35"
     assert row.show("absent") == "-"
+    assert aggregate([record(accuracy=0.5)])[0].seeds == "1 seed"
 
 
 def test_one_seed_has_no_spread_and_undefined_values_are_left_out() -> None:

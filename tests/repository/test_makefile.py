@@ -34,6 +34,12 @@ def test_help_is_the_default_and_lists_every_target() -> None:
     assert sorted(listed) == sorted(set(targets(ROOT)) - {"active-environment"})
 
 
+def test_help_says_what_may_stand_beside_a_target() -> None:
+    said = make("help").stdout
+    for name in ("ARGS=", "LAUNCHER=slurm", "PYTHON=python", "XCNN_DATA, XCNN_RUNS, XCNN_RESULTS", "WANDB_MODE="):
+        assert f"\n  {name}" in said
+
+
 @pytest.mark.parametrize("name", ["deconvolve-table9", "nonsense"])
 def test_unknown_target(name: str) -> None:
     asked = make(name)

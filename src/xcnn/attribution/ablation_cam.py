@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.attribution.method import Method, Targets, precisely
-from xcnn.attribution.probe import Probe, wide
+from xcnn.attribution.probe import Probe
+from xcnn.device import wide
 from xcnn.errors import UserError
 
 Relative = Literal["score", "norm", "none"]

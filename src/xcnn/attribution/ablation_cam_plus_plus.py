@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from xcnn.attribution.ablation_cam import magnitude
 from xcnn.attribution.method import Method
-from xcnn.attribution.probe import Probe, wide
+from xcnn.attribution.probe import Probe
+from xcnn.device import wide
 from xcnn.errors import UserError
 
 # Distances that differ by less, relatively, are the same: maps without a place in common are all equally far from each

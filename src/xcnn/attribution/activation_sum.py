@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from xcnn.attribution.method import Method
-from xcnn.attribution.probe import Probe, wide
+from xcnn.attribution.probe import Probe
+from xcnn.device import wide
 
 
 class ActivationSum(Method):

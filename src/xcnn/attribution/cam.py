@@ -5,7 +5,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from xcnn.attribution.method import Method
-from xcnn.attribution.probe import Probe, wide
+from xcnn.attribution.probe import Probe
+from xcnn.device import wide
 from xcnn.errors import UserError
 
 

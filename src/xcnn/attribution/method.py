@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xcnn.attribution.probe import Probe, wide
+from xcnn.attribution.probe import Probe
+from xcnn.device import wide
 from xcnn.errors import UserError
 from xcnn.models.entrance import entrance
 from xcnn.models.split import split_at

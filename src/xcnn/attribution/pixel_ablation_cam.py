@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from xcnn.attribution.ablation_cam import magnitude
 from xcnn.attribution.method import Method, Targets, normalise, precisely
-from xcnn.attribution.probe import Probe, wide
+from xcnn.attribution.probe import Probe
+from xcnn.device import wide
 from xcnn.errors import UserError
 
 Variant = Literal["paper", "author", "drop"]

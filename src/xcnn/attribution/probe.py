@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xcnn.device import wide
 from xcnn.models.entrance import Entrance
 from xcnn.models.split import Split
 
@@ -222,11 +223,6 @@ class Probe:
         """How many things of so many numbers make a chunk."""
         budget = min(CHUNK_BYTES, int(free_bytes(self.features.device) * SHARE_OF_FREE))
         return max(1, budget // (numbers * self.features.element_size()))
-
-
-def wide(values: Tensor) -> Tensor:
-    """In float32 at least: float64 stays, half precisions do not."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def free_bytes(device: torch.device) -> int:

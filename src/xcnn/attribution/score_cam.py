@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.attribution.method import Method, normalise, upsample
-from xcnn.attribution.probe import Probe, wide
+from xcnn.attribution.probe import Probe
+from xcnn.device import wide
 from xcnn.errors import UserError
 
 

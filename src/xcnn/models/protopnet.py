@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from xcnn.device import wide
 from xcnn.errors import UserError
 from xcnn.models.capture import capture
 
@@ -89,7 +90,7 @@ class ProtoPNet(nn.Module):
     def distances(self, latent: Tensor) -> Tensor:
         """Squared distances (N, P, h, w), at least 0, of a latent's locations to the prototypes."""
         with torch.autocast(latent.device.type, enabled=False):
-            z = latent.to(torch.promote_types(latent.dtype, torch.float32)).flatten(2)
+            z = wide(latent).flatten(2)
             p = self.prototypes.to(z.dtype).flatten(1)
             middle = p.detach().mean(0)  # moves no distance, and keeps the rounding of small ones far below EPSILON
             z, p = z - middle[:, None], p - middle

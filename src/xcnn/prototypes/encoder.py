@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from xcnn.device import wide
 from xcnn.errors import UserError
 from xcnn.models.split import split_along
 from xcnn.models.weights import weights_hash
@@ -87,7 +88,7 @@ class Encoder:
         columns = weight.sum((2, 3))
         if (weight - columns[:, :, None, None] / 4).abs().max() > 1e-5 * weight.abs().max():
             raise UserError(_not_pooled(last))
-        return _at_least_float32(columns.detach()), _at_least_float32(bias.detach())
+        return wide(columns.detach()), wide(bias.detach())
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -126,10 +127,6 @@ class Encoder:
         """The classifier's logits (N, C) of embeddings (N, D), eq. 2; biases included."""
         with exact(embeddings):
             return embeddings @ self.columns.T + self.bias
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def exact(values: Tensor) -> torch.autocast:

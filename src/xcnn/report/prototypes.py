@@ -177,12 +177,15 @@ def prediction_rows(cell: Cell, subject: Prototyped, chunk: int, of: Sequence[st
 def by_network(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
     """Rows by data set and network, then by method; of a method's several, with other options, the one with the fewest
     overrides: that of the method's own configuration."""
+
+    def overrides(row: Row) -> int:
+        return len(row.records[0]["overrides"])
+
     groups: dict[tuple[str, str], dict[str, Row]] = {}
-    order = {id(row): place for place, row in enumerate(rows)}
-    for row in sorted(rows, key=lambda row: len(row.records[0]["overrides"])):
-        groups.setdefault((row.dataset, row.model), {}).setdefault(row.method, row)
-    names = dict.fromkeys((row.dataset, row.model) for row in rows)
-    return {name: dict(sorted(groups[name].items(), key=lambda item: order[id(item[1])])) for name in names}
+    for row in rows:
+        methods = groups.setdefault((row.dataset, row.model), {})
+        methods[row.method] = min(methods.get(row.method, row), row, key=overrides)
+    return groups
 
 
 def per_class(row: Row) -> int | None:

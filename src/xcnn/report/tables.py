@@ -32,6 +32,11 @@ class Row:
     std: Mapping[str, float]
     records: Sequence[Record]
 
+    @property
+    def seeds(self) -> str:
+        """`1 seed`, `2 seeds`."""
+        return f"{self.n} seed{'s' * (self.n > 1)}"
+
     def show(self, metric: str, digits: int = 3) -> str:
         """`0.853 ± 0.004`, or `-` where the metric is undefined."""
         mean, std = self.mean.get(metric, math.nan), self.std.get(metric, math.nan)
