@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from xcnn.evaluation.prototypes import prepared
+from xcnn.metrics.cost import beside_forward
 from xcnn.models import fine_tuned
 from xcnn.models.fold import fold_batch_norm
 from xcnn.prototypes import Encoder, EncoderExplanation, KMEx
-from xcnn.report.cost import beside_forward
-from xcnn.report.prototypes import prepared
 
 BLOCKS = ("layer2", "layer3", "layer4")
 CLASSES, PER_CLASS = 50, 5

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
+from xcnn.evaluation.feature_maps import measure_feature_maps
 from xcnn.figures import AblationPoint, ablation_plot, heat_table
 from xcnn.launch import launch, trained
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.networks import measure_feature_maps
 
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 import torch
 from omegaconf import DictConfig
 
+from xcnn.evaluation.feature_maps import accuracy, measured
+from xcnn.evaluation.filters import choose_image
 from xcnn.figures import feature_map_progression, save_png
 from xcnn.launch import launch, trained, variant
 from xcnn.models import capture
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.explain import choose_image
-from xcnn.report.networks import accuracy, measured
 from xcnn.report.tables import markdown
 from xcnn.training import concise_terms
 

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 from safetensors.torch import save
 
+from xcnn.evaluation.feature_maps import accuracy, measured
+from xcnn.evaluation.filters import FilterExplainer, choose_image
 from xcnn.figures import renderings_figure, save_png
 from xcnn.files import atomic
 from xcnn.filters import activation_maps
 from xcnn.launch import Trained, launch, trained
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.explain import FilterExplainer, choose_image
-from xcnn.report.networks import accuracy, measured
 
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:

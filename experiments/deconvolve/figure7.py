@@ -10,9 +10,9 @@ Deviations: the image is the first test image that fits, not the paper's; the wo
 
 from omegaconf import DictConfig
 
+from xcnn.evaluation.filters import explained_image, explained_image_summary
 from xcnn.launch import launch, trained
 from xcnn.report import Cell, Measured
-from xcnn.report.explain import explained_image, explained_image_summary
 
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:

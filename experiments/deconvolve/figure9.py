@@ -13,12 +13,12 @@ import torch
 from omegaconf import DictConfig
 
 from xcnn.data.tensors import scale
+from xcnn.evaluation.feature_maps import accuracy, measured
 from xcnn.figures import CombinedMaps, SuccinctImage, save_png, succinct_learning
 from xcnn.filters import combined_maps
 from xcnn.launch import Trained, launch, trained, variant
 from xcnn.models import capture
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.networks import accuracy, measured
 from xcnn.report.tables import markdown
 
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 from omegaconf import DictConfig
 
+from xcnn.evaluation.feature_maps import measure_feature_maps
 from xcnn.launch import launch, trained, variant
 from xcnn.metrics.feature_maps import thinned_succinctness
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.networks import measure_feature_maps
 from xcnn.report.tables import markdown
 
 # The readings of "the ratio", and what each is a ratio of.

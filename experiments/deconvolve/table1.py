@@ -16,12 +16,12 @@ import torch
 from omegaconf import DictConfig
 
 from xcnn.data.tensors import scale
+from xcnn.evaluation.feature_maps import accuracy, measured
+from xcnn.evaluation.filters import FilterExplainer, choose_image
 from xcnn.figures import BeforeAfter, filter_comparison, save_png
 from xcnn.filters import match_filters
 from xcnn.launch import launch, trained, variant
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.explain import FilterExplainer, choose_image
-from xcnn.report.networks import accuracy, measured
 from xcnn.report.tables import markdown
 from xcnn.training import area
 

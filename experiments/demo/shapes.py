@@ -14,13 +14,13 @@ import torch
 from omegaconf import DictConfig
 
 from xcnn.data.tensors import TensorDataModule, scale
+from xcnn.evaluation.feature_maps import measure_feature_maps
+from xcnn.evaluation.filters import FilterExplainer, choose_image
 from xcnn.figures import BeforeAfter, filter_comparison, save_png, score_ramp
 from xcnn.filters import ramp
 from xcnn.launch import Trained, launch, trained, variant
 from xcnn.metrics.localisation import energy_inside, pointing_game
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.explain import FilterExplainer, choose_image
-from xcnn.report.networks import measure_feature_maps
 from xcnn.report.tables import markdown
 
 

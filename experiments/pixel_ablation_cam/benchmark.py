@@ -26,11 +26,11 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from xcnn.attribution import AblationCAM, upsample
+from xcnn.evaluation.gallery import correlation
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import attribution, explained, launch, variant
+from xcnn.metrics.cost import FORWARD, beside_forward, forward_pass, ratios
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.cost import FORWARD, beside_forward, forward_pass, ratios
-from xcnn.report.gallery import correlation
 from xcnn.report.tables import markdown
 
 PEERS = ("grad_cam", "ablation_cam")  # those of our methods that the package has

@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import attribution, explained, launch
+from xcnn.metrics.cost import beside_forward
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.cost import beside_forward
 from xcnn.report.tables import Record, markdown
 
 

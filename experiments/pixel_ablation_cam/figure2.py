@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
+from xcnn.evaluation.gallery import Gallery, correlation, rounded, shown, shown_words
 from xcnn.figures import heat_map_grid, save_png
 from xcnn.launch import attribution, explained, launch, variant
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.gallery import Gallery, correlation, rounded, shown, shown_words
 from xcnn.report.tables import markdown
 
 

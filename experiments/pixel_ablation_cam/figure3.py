@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from omegaconf import DictConfig
 
+from xcnn.evaluation.gallery import Gallery, Rule, boxes_kept, compared, compared_table, shown, shown_words
 from xcnn.figures import explanation_grid, save_png
 from xcnn.launch import attribution, explained, launch, variant
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.gallery import Gallery, Rule, boxes_kept, compared, compared_table, shown, shown_words
 
 METRICS = {
     "covered": "boxes covered",

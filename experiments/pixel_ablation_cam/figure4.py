@@ -15,11 +15,11 @@ import pandas as pd
 from omegaconf import DictConfig
 from torch import Tensor
 
+from xcnn.evaluation.gallery import Gallery, Rule, compared, compared_table, shown, shown_words
 from xcnn.figures import kept_grid, save_png
 from xcnn.launch import attribution, explained, launch, variant
 from xcnn.metrics import box_masks, top_fraction_overlap
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.gallery import Gallery, Rule, compared, compared_table, shown, shown_words
 
 MEASURES = {"precision": "share of the kept pixels in a box", "recall": "share of the boxes kept", "iou": "IoU"}
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from omegaconf import DictConfig
 
+from xcnn.evaluation.localisation import Perturbation, localisation_summary, measure_localisation, pool_localisation
 from xcnn.launch import attribution, explained, launch
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.localisation import Perturbation, localisation_summary, measure_localisation, pool_localisation
 
 
 def measure(cfg: DictConfig, cell: Cell) -> Measured:

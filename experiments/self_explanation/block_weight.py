@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
+from xcnn.evaluation.prototypes import accuracies, points, prediction_rows
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import launch, prototyped
 from xcnn.prototypes import BLOCK_WEIGHTS, EncoderExplanation
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.prototypes import accuracies, points, prediction_rows
 
 DEPTHS = {1: "B4", 2: "B34", 3: "B234"}
 

@@ -16,11 +16,11 @@ from omegaconf import DictConfig
 
 from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import UserError
+from xcnn.evaluation.prototypes import Prototyped
 from xcnn.figures import Interpretation, PrototypePatch, interpretation_sheet, save_png
 from xcnn.launch import launch, load_data, prototyped, variant
 from xcnn.prototypes import EncoderExplained, EncoderExplanation, nearest_patches
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.prototypes import Prototyped
 from xcnn.report.tables import markdown
 
 

@@ -26,13 +26,13 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from xcnn.errors import UserError
+from xcnn.evaluation.prototypes import TITLES, accuracies, points, prediction_rows
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.fingerprint import fingerprint
 from xcnn.launch import launch, prototyped, settings
+from xcnn.metrics.cost import Timing, ratios
 from xcnn.prototypes import KMeans, nearest
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.cost import Timing, ratios
-from xcnn.report.prototypes import TITLES, accuracies, points, prediction_rows
 from xcnn.report.tables import markdown
 
 OURS, PEERS = "ours", {"scikit_learn": "scikit-learn", "faiss": "faiss-cpu"}  # their packages

@@ -17,10 +17,10 @@ from dataclasses import asdict
 import torch
 from omegaconf import DictConfig
 
+from xcnn.evaluation.prototypes import by_network
 from xcnn.launch import launch, prototyped
 from xcnn.prototypes import alignment
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.prototypes import by_network
 
 NAMES = {"within": "class", "out": "out", "nearest_within": "nearest_class", "nearest_out": "nearest_out"}
 

@@ -20,10 +20,10 @@ from collections.abc import Mapping, Sequence
 
 from omegaconf import DictConfig
 
+from xcnn.evaluation.prototypes import accuracies, by_network, learnt_parts, per_class, points, prediction_rows
 from xcnn.figures import part_prototypes, save_png
 from xcnn.launch import launch, prototyped
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.prototypes import accuracies, by_network, learnt_parts, per_class, points, prediction_rows
 
 SEEN = ("animals", "tiny_imagenet")  # drawn from ImageNet's own training images
 SHOWN = 4  # classes of a ProtoPNet whose prototypes are drawn

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune, weight_norm
 
 from xcnn.errors import UserError
+from xcnn.metrics.cost import peak_bytes
 from xcnn.models import conv3, cuttable_layers, split_along, split_at, split_at_each
-from xcnn.report.cost import peak_bytes
 
 
 def _vgg(batch_norm: bool) -> nn.Module:

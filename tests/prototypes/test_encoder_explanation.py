@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tests.prototypes.networks import build, state
 from xcnn.errors import UserError
+from xcnn.metrics.cost import peak_bytes
 from xcnn.prototypes import Codebook, Encoder, EncoderExplanation, KMeans, KMEx, composite, encoder_explanation, kmex
-from xcnn.report.cost import peak_bytes
 
 BLOCKS = ("relu1", "relu2", "relu3")
 

@@ -10,9 +10,9 @@ from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
 from xcnn.errors import UserError
+from xcnn.metrics.cost import peak_bytes
 from xcnn.prototypes import k_means
 from xcnn.prototypes.k_means import KMeans, nearest
-from xcnn.report.cost import peak_bytes
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,9 @@ RANK = {
     **dict.fromkeys(("attribution", "prototypes", "filters", "language", "surrogates"), 3),
     **dict.fromkeys(("metrics", "figures"), 4),
     "report": 5,
-    "launch": 6,
-    "apps": 7,
+    "evaluation": 6,
+    "launch": 7,
+    "apps": 8,
 }
 GROUND = 0  # its modules may import each other; those of any later rank may not
 SEES_HYDRA = ("launch", "apps")

@@ -20,8 +20,8 @@ from xcnn.figures import save_png
 from xcnn.files import atomic, read_json, write_json
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.report import cells
-from xcnn.report.pooled import Pool, pooled
 from xcnn.report.provenance import REPOSITORY
+from xcnn.report.shards import Pool, pooled
 from xcnn.report.tables import Comparison, PaperNumber, Record, Row, aggregate, compare, markdown, read_paper
 from xcnn.report.wandb_run import log_run, mode
 

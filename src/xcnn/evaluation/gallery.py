@@ -12,9 +12,9 @@ from torch import Tensor
 from xcnn.attribution import Explanation, Method, upsample
 from xcnn.data.pictures import PictureBatch
 from xcnn.errors import UserError
+from xcnn.evaluation.subject import Subject, differences, with_intervals
 from xcnn.figures import HeatMapRow
 from xcnn.metrics import Outputs, Protocol, box_mask
-from xcnn.report.explanations import Subject, differences, with_intervals
 from xcnn.report.tables import markdown
 
 

@@ -26,19 +26,19 @@ from torch import Tensor, nn
 from xcnn.attribution import Method
 from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.errors import Diverged, Missing, UserError
+from xcnn.evaluation.prototypes import Prototyped, prepared
+from xcnn.evaluation.subject import Subject
 from xcnn.files import locked, writable
 from xcnn.fingerprint import file_hash, fingerprint
+from xcnn.launch.loggers import curve_loggers
 from xcnn.models import fold_batch_norm, restate_batch_norm
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
 from xcnn.report.cells import Cell, Measured
-from xcnn.report.explanations import Subject
-from xcnn.report.loggers import curve_loggers
-from xcnn.report.pooled import Pool
-from xcnn.report.prototypes import Prototyped, prepared
 from xcnn.report.provenance import REPOSITORY, provenance
 from xcnn.report.publish import Summarise, brief, publish
+from xcnn.report.shards import Pool
 from xcnn.training.classifier import Classifier
 from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.errors import UserError
+from xcnn.evaluation.feature_maps import accuracy, measured
 from xcnn.figures import FilterView, save_png, signed_filters
 from xcnn.filters import FilterActivity, measure_activity, score_filters
 from xcnn.language import Description, FilterEvidence, MeasuredDescriber, verify
 from xcnn.models.split import split_at
 from xcnn.report.cells import Cell, Measured
-from xcnn.report.networks import accuracy, measured
 from xcnn.report.publish import Column, Summarise, Summary
 from xcnn.report.tables import PaperNumber, Row, markdown
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xcnn.attribution import Method, upsample
 from xcnn.data.pictures import PictureBatch
+from xcnn.evaluation.subject import Columns, Subject, differences, named, picture_rows, with_intervals
 from xcnn.figures import Curve, curves_plot
 from xcnn.metrics import (
     auc,
@@ -28,9 +29,8 @@ from xcnn.metrics import (
     top_fraction_overlap,
 )
 from xcnn.report.cells import Cell, Measured
-from xcnn.report.explanations import Columns, Subject, differences, named, picture_rows, with_intervals
-from xcnn.report.pooled import side_by_side
 from xcnn.report.publish import Column, Summary
+from xcnn.report.shards import side_by_side
 from xcnn.report.tables import Row, markdown
 
 LOWER_IS_BETTER = ("deletion",)

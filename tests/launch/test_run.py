@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-import xcnn.launch as launcher
+import xcnn.launch.run as launcher
 from tests.conftest import TINY, tree
 from xcnn.errors import UserError
 from xcnn.launch import CONF, PLACE, build, cell_of, compose, experiments, launch, settings

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from xcnn.fingerprint import fingerprint
-from xcnn.report.pooled import pooled, side_by_side
+from xcnn.report.shards import pooled, side_by_side
 from xcnn.report.tables import aggregate
 
 

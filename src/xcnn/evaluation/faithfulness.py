@@ -10,12 +10,12 @@ from torch import Tensor
 
 from xcnn.attribution import Method, upsample
 from xcnn.data.pictures import PictureBatch
+from xcnn.evaluation.subject import Columns, Subject, differences, picture_rows, with_intervals
 from xcnn.figures import Estimate, protocol_plot
 from xcnn.metrics.faithfulness import Outputs, Protocol, drop_share, increased, protocols, wins
 from xcnn.report.cells import Cell, Measured
-from xcnn.report.explanations import Columns, Subject, differences, picture_rows, with_intervals
-from xcnn.report.pooled import side_by_side
 from xcnn.report.publish import Column, Summary
+from xcnn.report.shards import side_by_side
 from xcnn.report.tables import PaperNumber, Record, Row, markdown
 
 OUTPUTS = ("confidence", "activation")

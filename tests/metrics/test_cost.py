@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.test_launch import run
 
 from tests.conftest import TINY
-from tests.test_launch import run
+from xcnn.metrics.cost import beside_forward, peak_bytes, ratios
 from xcnn.report import cost
-from xcnn.report.cost import beside_forward, peak_bytes, ratios
 
 MIB = 2**20
 

@@ -11,11 +11,11 @@ import torch
 from tests.conftest import TINY
 from xcnn.data import Shapes
 from xcnn.errors import UserError
+from xcnn.evaluation.prototypes import Prototyped, accuracies, by_network, per_class, points, prediction_rows, prepared
 from xcnn.launch import compose, prototyped
 from xcnn.models import conv3
 from xcnn.prototypes import Columns, Encoder, EncoderExplanation, KMEx
 from xcnn.report.cells import Cell
-from xcnn.report.prototypes import Prototyped, accuracies, by_network, per_class, points, prediction_rows, prepared
 from xcnn.report.tables import Row
 
 SMALL = [*TINY, "recipe=shapes", "training.max_epochs=1", "seed=0", "batch=16"]

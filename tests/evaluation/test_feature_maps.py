@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.data.tensors import Labelled, TensorDataModule, scale
+from xcnn.evaluation import feature_maps as networks
+from xcnn.evaluation.feature_maps import accuracy, measure_feature_maps, measured
 from xcnn.metrics.feature_maps import feature_map_rows, feature_map_values
 from xcnn.models import conv3
-from xcnn.report import networks
 from xcnn.report.cells import Cell
-from xcnn.report.networks import accuracy, measure_feature_maps, measured
 
 CLASSES = ("red", "green", "blue")
 LABELS = (0, 1, 0, 2, 0, 0, 1, 0)

@@ -10,12 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from tests.report.test_networks import CLASSES, LABELS, SHOWN, by_colour, coloured
+from tests.evaluation.test_feature_maps import CLASSES, LABELS, SHOWN, by_colour, coloured
 from xcnn.attribution import ActivationSum, GradCAM
 from xcnn.data.pictures import PictureTensors
 from xcnn.errors import UserError
-from xcnn.report.explanations import Subject
-from xcnn.report.gallery import (
+from xcnn.evaluation.gallery import (
     Gallery,
     Rule,
     boxes_kept,
@@ -27,6 +26,7 @@ from xcnn.report.gallery import (
     shown,
     shown_words,
 )
+from xcnn.evaluation.subject import Subject
 
 BOXES = (1, 1, 0, 1, 2, 3, 1, 2)  # how many each picture has; the network gets 1, 2, 3, 5, 6 and 7 right
 SURE, UNSURE = exp(4 * (0.25 + 0.75 * 20 / 255)), exp(4 * 0.75 * 20 / 255)  # of a red square's red and green, unscaled

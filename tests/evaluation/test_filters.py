@@ -9,15 +9,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from tests.report.test_networks import CLASSES, TRAINING, by_colour, cell, coloured, colours
+from tests.evaluation.test_feature_maps import CLASSES, TRAINING, by_colour, cell, coloured, colours
 from xcnn.data.tensors import scale
 from xcnn.errors import UserError
-from xcnn.figures import signed_filters
-from xcnn.filters import auroc, score_filters
-from xcnn.language import Claim, Description, FilterEvidence, MeasuredDescriber, verify
-from xcnn.models import conv3
-from xcnn.report import explain
-from xcnn.report.explain import (
+from xcnn.evaluation import filters as explain
+from xcnn.evaluation.filters import (
     READING,
     FilterExplainer,
     ImageChoice,
@@ -25,6 +21,10 @@ from xcnn.report.explain import (
     explained_image,
     explained_image_summary,
 )
+from xcnn.figures import signed_filters
+from xcnn.filters import auroc, score_filters
+from xcnn.language import Claim, Description, FilterEvidence, MeasuredDescriber, verify
+from xcnn.models import conv3
 from xcnn.report.tables import aggregate
 
 # Which image

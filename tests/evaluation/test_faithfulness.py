@@ -11,11 +11,11 @@ import torch
 from xcnn.attribution import ActivationSum, GradCAM, upsample
 from xcnn.data.pictures import PictureBatch, Pictures, PictureTensors
 from xcnn.data.tensors import scale
+from xcnn.evaluation.faithfulness import NAMED, faithfulness_summary, measure_faithfulness, pool_faithfulness
+from xcnn.evaluation.subject import Subject
 from xcnn.metrics.faithfulness import protocols
 from xcnn.models import conv3
 from xcnn.report import Cell, PaperNumber
-from xcnn.report.explanations import Subject
-from xcnn.report.faithfulness import NAMED, faithfulness_summary, measure_faithfulness, pool_faithfulness
 from xcnn.report.tables import aggregate
 
 
