@@ -25,7 +25,7 @@ from xcnn.launch import launch, prototyped
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.prototypes import accuracies, by_network, learnt_parts, per_class, points, prediction_rows
 
-SEEN = ("animals", "tiny_imagenet")  # drawn from ImageNet's own training images
+SEEN = ("animals", "tiny_imagenet", "imagenette")  # drawn from ImageNet's own images
 SHOWN = 4  # classes of a ProtoPNet whose prototypes are drawn
 
 
