@@ -140,7 +140,7 @@ SOURCES = {
     "tiny-imagenet": Source(
         "Tiny ImageNet", lambda root: tiny_imagenet.title(tiny_imagenet.list_images(root).wnids), _tiny_imagenet
     ),
-    "cub200": Source(cub200.CUB200.name, lambda root: cub200.title(cub200.list_images(root).classes), _cub200),
+    "cub200": Source(cub200.CUB200.name, cub200.described, _cub200),
     "imagenette": Source(
         imagenette.Imagenette.name,
         lambda root: imagenette.title(*(len(paths) for paths, _ in imagenette.list_images(root))),
