@@ -24,7 +24,7 @@ from xcnn.figures import part_prototypes, save_png
 from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
-SEEN = ("animals", "tiny_imagenet")  # drawn from ImageNet's own training images
+SEEN = ("animals", "tiny_imagenet", "imagenette")  # drawn from ImageNet's own images
 SHOWN = 4  # classes of a ProtoPNet whose prototypes are drawn
 
 
