@@ -31,13 +31,15 @@ from xcnn.evaluation.subject import Subject
 from xcnn.files import locked, writable
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch.loggers import curve_loggers
+from xcnn.launch.titles import read_titles
 from xcnn.models import fold_batch_norm, restate_batch_norm
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.provenance import REPOSITORY, provenance
-from xcnn.report.publish import Summarise, brief, publish
+from xcnn.report.page import Summarise
+from xcnn.report.publish import brief, publish
 from xcnn.report.shards import Pool
 from xcnn.training.classifier import Classifier
 from xcnn.training.fit import fit
@@ -48,7 +50,7 @@ RESTATED = 512  # training images whose statistics stand in for those that a fil
 
 # No part of a fingerprint: settings that say where and how fast, not what; and those that stand in another's place, a
 # group's classes in the figure's and variants as `cell_of` resolves them.
-PLACE = ("paths", "logger", "sweeps", "may_lack", "identity", "cell", "order", "groups", "variants")
+PLACE = ("paths", "logger", "sweeps", "may_lack", "identity", "cell", "order", "groups", "variants", "titles")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 
 # What a model names for those who explain it: a setting only where they do.
@@ -364,7 +366,7 @@ def launch(
     afterwards: Afterwards | None = None,
     pool: Pool | None = None,
 ) -> None:
-    """Run an experiment from the command line: `<paper>/<name>.py [render] [sweep=NAME] [overrides]`.
+    """Run an experiment from the command line: `-m experiments.<paper>.<name> [render] [sweep=NAME] ...`.
 
     Runs the sweeps that the configuration names under `sweeps` (all, or the one asked for), each cell once, and renders
     the results; `render` alone only renders the committed records. An override replaces a sweep's values for its key;
@@ -427,7 +429,9 @@ def _launch(
                 lacking.append(stop)
         if len(lacking) == len(chosen) and not (results / f"{identity}.runs.jsonl").is_file():
             raise lacking[0]
-    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool)
+    page = publish(
+        identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool, read_titles(CONF)
+    )
     print(brief(page))
     if failed is not None:
         print(f"error: {failed}", file=sys.stderr)
