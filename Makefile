@@ -77,7 +77,7 @@ clean: ## remove caches and build outputs; .venv, data, runs and results stay
 
 ##@ Data, into XCNN_DATA or data/
 
-.PHONY: data-shapes data-mnist data-cifar10 data-stl10 data-tiny-imagenet data-cub200 data-imagenet
+.PHONY: data-shapes data-mnist data-cifar10 data-stl10 data-tiny-imagenet data-cub200 data-imagenette data-imagenet
 data-shapes: $(environment) ## nothing to fetch: shapes are drawn from a seed
 	$(PYTHON) -m xcnn.data.download shapes
 
@@ -95,6 +95,9 @@ data-tiny-imagenet: $(environment) ## download Tiny ImageNet (248 MB)
 
 data-cub200: $(environment) ## download CUB-200-2011 (1.2 GB)
 	$(PYTHON) -m xcnn.data.download cub200
+
+data-imagenette: $(environment) ## download Imagenette, ten classes of ImageNet (342 MB)
+	$(PYTHON) -m xcnn.data.download imagenette
 
 data-imagenet: $(environment) ## look for ImageNet's validation images, and say how to get them (by registration)
 	$(PYTHON) -m xcnn.data.download imagenet

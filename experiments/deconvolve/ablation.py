@@ -12,17 +12,14 @@ Deviations: CIFAR-10 may be the JPEG tree; `terms` and `grid` train on fewer ima
 import math
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
 from xcnn.evaluation.feature_maps import measure_feature_maps
 from xcnn.figures import AblationPoint, ablation_plot, heat_table
-from xcnn.launch import launch, trained
+from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    run = trained(cfg)
-    return measure_feature_maps(cell, run.network, run.data, list(cfg.layers), run.record)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    return measure_feature_maps(cell, setup.trained(), setup.options.layers)
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

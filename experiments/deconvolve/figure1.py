@@ -13,12 +13,11 @@ Deviations: 2 epochs on 10,000 images, not 50 on all; all losses start from the 
 from collections.abc import Sequence
 
 import torch
-from omegaconf import DictConfig
 
-from xcnn.evaluation.feature_maps import accuracy, measured
-from xcnn.evaluation.filters import choose_image
+from xcnn.evaluation.predictions import accuracy
+from xcnn.evaluation.selection import choose_image
 from xcnn.figures import feature_map_progression, save_png
-from xcnn.launch import launch, trained, variant
+from xcnn.launch import Setup, launch
 from xcnn.models import capture
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import markdown
@@ -27,9 +26,10 @@ from xcnn.training import concise_terms
 VARIANTS = {"plain": "none", "+ area": "area", "+ dispersion": "literal", "with floors": "floored"}
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    runs = {name: trained(variant(cfg, cell, f"penalty={penalty}")) for name, penalty in VARIANTS.items()}
-    data, settings = runs["plain"].data, cfg.figure
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    runs = {name: setup.variant(f"penalty={penalty}").trained() for name, penalty in VARIANTS.items()}
+    data, settings = runs["plain"].data, options.figure
     choice = choose_image([runs["plain"].network], data, settings.label, correct=True)
     maps: dict[str, torch.Tensor] = {}
     values: dict[str, float] = {}
@@ -40,7 +40,7 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
         area, dispersion = concise_terms(maps[name][None])
         live = area > 0
         values |= {
-            f"accuracy {name}": accuracy(run.network, data),
+            f"accuracy {name}": accuracy(run),
             f"silent {name}": 1 - float(live.float().mean()),
             f"area {name}": float(area[live].mean()),
             f"dispersion {name}": float(dispersion[live].mean()),
@@ -48,11 +48,11 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     filters = maps["plain"].amax((1, 2)).argsort(descending=True)[: settings.top].tolist()
     drawn = {name: activations.numpy() for name, activations in maps.items()}
     figure = feature_map_progression(
-        choice.image, drawn, filters, f"{settings.layer}, {cfg.training.max_epochs} epochs"
+        choice.image, drawn, filters, f"{settings.layer}, {options.training.max_epochs} epochs"
     )
     save_png(figure, cell.folder / "figure1.png")
     details = {"image": choice.index, "label": choice.label, "layer": settings.layer, "filters": filters}
-    return measured(data, runs["with floors"].record, values, n=1, details=details, files=["figure1.png"])
+    return runs["with floors"].measured(values, 1, details=details, files=["figure1.png"])
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

@@ -10,35 +10,39 @@ Deviations: the encircled rendering draws the contour of the smoothed, threshold
 
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
 from safetensors.torch import save
 
-from xcnn.evaluation.feature_maps import accuracy, measured
-from xcnn.evaluation.filters import FilterExplainer, choose_image
+from xcnn.evaluation.filters import FilterExplainer
+from xcnn.evaluation.predictions import accuracy
+from xcnn.evaluation.selection import choose_image
+from xcnn.evaluation.subject import Subject
 from xcnn.figures import renderings_figure, save_png
 from xcnn.files import atomic
 from xcnn.filters import activation_maps
-from xcnn.launch import Trained, launch, trained
+from xcnn.language import MeasuredDescriber
+from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    run, settings = trained(cfg), cfg.figure
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    run, settings = setup.trained(), options.figure
     choice = choose_image([run.network], run.data, settings.label, correct=True)
-    explainer = FilterExplainer(run.network, settings.layer, run.data)
+    explainer = FilterExplainer(run, settings.layer, MeasuredDescriber())
     shown = explainer.ranked(choice.image, settings.label)[: settings.top]
     views = [explainer.explain(choice, settings.label, index).view for index in shown]
     figure = renderings_figure(choice.image, views, settings.threshold, f"{settings.label}, {settings.layer}")
     save_png(figure, cell.folder / "figure5.png")
-    values = {"accuracy": accuracy(run.network, run.data), "dead": explainer.activity.dead_share}
-    values |= _maximise(run, list(cfg.layers), settings.label)
+    values = {"accuracy": accuracy(run), "dead": explainer.activity.dead_share}
+    values |= _maximise(run, list(options.layers), settings.label)
     details = {"image": choice.index, "label": choice.label, "layer": settings.layer, "filters": shown}
-    return measured(run.data, run.record, values, n=1, details=details, files=["figure5.png"])
+    return run.measured(values, 1, details=details, files=["figure5.png"])
 
 
-def _maximise(run: Trained, layers: list[str], label: str) -> dict[str, float]:
+def _maximise(run: Subject, layers: list[str], label: str) -> dict[str, float]:
     """Section 3.3: each filter's image-agnostic map for the class, kept beside the network's weights."""
     target = run.data.classes.index(label)
+    assert run.folder is not None
     maps = {layer: activation_maps(run.network, layer, target, run.data.input_size) for layer in layers}
     with atomic(run.folder / f"activation_maps-{label}.safetensors", "wb") as stream:
         stream.write(save({layer: activations.contiguous() for layer, activations in maps.items()}))

@@ -9,16 +9,14 @@ Deviations: the image is the first test image that fits, not the paper's; the wo
             model's, and name no object part; the network is trained with the floored loss.
 """
 
-from omegaconf import DictConfig
-
 from xcnn.evaluation.filters import explained_image, explained_image_summary
-from xcnn.launch import launch, trained
+from xcnn.language import MeasuredDescriber
+from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Measured
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    run = trained(cfg)
-    return explained_image(cell, run.network, run.data, run.record, **cfg.figure)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    return explained_image(cell, setup.trained(), MeasuredDescriber(), **setup.options.figure)
 
 
 summarise = explained_image_summary("DeConvolve, figure 6: a wrong automobile")

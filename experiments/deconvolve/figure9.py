@@ -10,37 +10,40 @@ Deviations: the images are the first of the test set, one a class named in the c
 from collections.abc import Sequence
 
 import torch
-from omegaconf import DictConfig
 
 from xcnn.data.tensors import scale
-from xcnn.evaluation.feature_maps import accuracy, measured
+from xcnn.evaluation.predictions import accuracy
+from xcnn.evaluation.subject import Subject
 from xcnn.figures import CombinedMaps, SuccinctImage, save_png, succinct_learning
 from xcnn.filters import combined_maps
-from xcnn.launch import Trained, launch, trained, variant
+from xcnn.launch import Setup, launch
 from xcnn.models import capture
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import markdown
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    after, before = trained(cfg), trained(variant(cfg, cell, "penalty=none"))
-    data, layers = after.data, list(cfg.layers)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    after, before = setup.trained(), setup.variant("penalty=none").trained()
+    data, layers = after.data, list(options.layers)
     labels = data.test.labels
-    indices = [int(torch.nonzero(labels == data.classes.index(name))[0]) for name in cfg.figure.labels]
+    indices = [int(torch.nonzero(labels == data.classes.index(name))[0]) for name in options.figure.labels]
     images = scale(data.test.images[indices])
     combined = [_combined(run, images, layers) for run in (before, after)]
-    rows = [SuccinctImage(images[i], name, combined[0][i], combined[1][i]) for i, name in enumerate(cfg.figure.labels)]
-    file = f"figure9-{cfg.method}.png"
-    save_png(succinct_learning(rows, f"{cfg.method} loss"), cell.folder / file)
-    values = {"accuracy": accuracy(after.network, data), "accuracy_before": accuracy(before.network, data)}
+    rows = [
+        SuccinctImage(images[i], name, combined[0][i], combined[1][i]) for i, name in enumerate(options.figure.labels)
+    ]
+    file = f"figure9-{options.method}.png"
+    save_png(succinct_learning(rows, f"{options.method} loss"), cell.folder / file)
+    values = {"accuracy": accuracy(after), "accuracy_before": accuracy(before)}
     for layer in layers:
         for when, maps in zip(("before", "after"), combined, strict=True):
             values[f"ratio_{when}.{layer}"] = sum(one[layer].ratio for one in maps) / len(maps)
-    return measured(data, after.record, values, n=len(indices), details={"images": indices}, files=[file])
+    return after.measured(values, len(indices), details={"images": indices}, files=[file])
 
 
 @torch.inference_mode()
-def _combined(run: Trained, images: torch.Tensor, layers: list[str]) -> list[dict[str, CombinedMaps]]:
+def _combined(run: Subject, images: torch.Tensor, layers: list[str]) -> list[dict[str, CombinedMaps]]:
     """For each image, the combined maps of each layer."""
     with capture(run.network, layers) as maps:
         run.network(images)

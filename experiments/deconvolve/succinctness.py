@@ -11,10 +11,8 @@ Deviations: the ratio follows the section's words (spec); alternatives stand bes
 from collections.abc import Sequence
 from dataclasses import replace
 
-from omegaconf import DictConfig
-
 from xcnn.evaluation.feature_maps import measure_feature_maps
-from xcnn.launch import launch, trained, variant
+from xcnn.launch import Setup, launch
 from xcnn.metrics.feature_maps import thinned_succinctness
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import markdown
@@ -30,16 +28,21 @@ READINGS = {
 }
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    run, layers = trained(cfg), list(cfg.layers)
-    found = measure_feature_maps(cell, run.network, run.data, layers, run.record)
-    if cfg.penalty is None:
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    run, layers = setup.trained(), options.layers
+    found = measure_feature_maps(cell, run, layers)
+    if options.penalty is None:
         return found
     # The control for filter death: the plain network with as many filters taken away as this one has killed.
-    plain = trained(variant(cfg, cell, "penalty=none"))
+    plain = setup.variant("penalty=none").trained()
     kept = {layer: 1 - found.values[f"dead.{layer}"] for layer in layers}
     control = thinned_succinctness(
-        plain.network, kept, plain.data.test.images[: cfg.thinned.images], cfg.thinned.draws, cfg.seed
+        plain.network,
+        kept,
+        plain.data.test.images[: options.thinned.images],
+        options.thinned.draws,
+        options.seed,
     )
     return replace(found, values={**found.values, **control})
 

@@ -13,24 +13,26 @@ Deviations: the filters are the highest-scoring live ones for the class, which t
 from collections.abc import Sequence
 
 import torch
-from omegaconf import DictConfig
 
 from xcnn.data.tensors import scale
-from xcnn.evaluation.feature_maps import accuracy, measured
-from xcnn.evaluation.filters import FilterExplainer, choose_image
+from xcnn.evaluation.filters import FilterExplainer
+from xcnn.evaluation.predictions import accuracy
+from xcnn.evaluation.selection import choose_image
 from xcnn.figures import BeforeAfter, filter_comparison, save_png
 from xcnn.filters import match_filters
-from xcnn.launch import launch, trained, variant
+from xcnn.language import MeasuredDescriber
+from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import markdown
 from xcnn.training import area
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    after, before = trained(cfg), trained(variant(cfg, cell, "penalty=none"))
-    data, settings = after.data, cfg.figure
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    after, before = setup.trained(), setup.variant("penalty=none").trained()
+    data, settings = after.data, options.figure
     choice = choose_image([before.network, after.network], data, settings.label, correct=True)
-    new, old = (FilterExplainer(run.network, settings.layer, data) for run in (after, before))
+    new, old = (FilterExplainer(run, settings.layer, MeasuredDescriber()) for run in (after, before))
     sample = scale(data.test.images[: settings.matching_images])
     with torch.inference_mode():
         partner, correlation = match_filters(new.split.trunk(sample), old.split.trunk(sample))
@@ -38,16 +40,16 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     pairs = [
         (old.explain(choice, settings.label, int(partner[k])), new.explain(choice, settings.label, k)) for k in shown
     ]
-    file = f"table1-{cfg.method}.png"
-    figure = filter_comparison([BeforeAfter(choice.image, b.view, a.view) for b, a in pairs], f"{cfg.method} loss")
+    file = f"table1-{options.method}.png"
+    figure = filter_comparison([BeforeAfter(choice.image, b.view, a.view) for b, a in pairs], f"{options.method} loss")
     save_png(figure, cell.folder / file)
     pictured = torch.stack(
         [torch.as_tensor(side.view.activation) for part in zip(*pairs, strict=True) for side in part]
     )
     areas = area(pictured[:, None]).flatten().chunk(2)
     values = {
-        "accuracy": accuracy(after.network, data),
-        "accuracy_before": accuracy(before.network, data),
+        "accuracy": accuracy(after),
+        "accuracy_before": accuracy(before),
         "dead": new.activity.dead_share,
         "dead_before": old.activity.dead_share,
         "area": float(areas[1].mean()),
@@ -64,7 +66,7 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
             for b, a in pairs
         ],
     }
-    return measured(data, after.record, values, n=1, details=details, files=[file])
+    return after.measured(values, 1, details=details, files=[file])
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

@@ -11,29 +11,32 @@ Deviations: `shapes` in CIFAR-10's place; few epochs. Localisation, which the pa
 from collections.abc import Sequence
 
 import torch
-from omegaconf import DictConfig
 
 from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.evaluation.feature_maps import measure_feature_maps
-from xcnn.evaluation.filters import FilterExplainer, choose_image
+from xcnn.evaluation.filters import FilterExplainer
+from xcnn.evaluation.selection import choose_image
+from xcnn.evaluation.subject import Subject
 from xcnn.figures import BeforeAfter, filter_comparison, save_png, score_ramp
 from xcnn.filters import ramp
-from xcnn.launch import Trained, launch, trained, variant
+from xcnn.language import MeasuredDescriber
+from xcnn.launch import Setup, launch
 from xcnn.metrics.localisation import energy_inside, pointing_game
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import markdown
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    run = trained(cfg)
-    found = measure_feature_maps(cell, run.network, run.data, list(cfg.layers), run.record)
-    explainer = FilterExplainer(run.network, cfg.figure.layer, run.data)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    run = setup.trained()
+    found = measure_feature_maps(cell, run, options.layers)
+    explainer = FilterExplainer(run, options.figure.layer, MeasuredDescriber())
     values = {**found.values, **_localisation(explainer, run.data)}
     files: list[str] = []
     details: dict[str, object] = {}
-    if cfg.penalty is not None:  # the pictures show before and after
-        before = trained(variant(cfg, cell, "penalty=none"))
-        files, details = _pictures(cfg, cell, before, run, explainer)
+    if options.penalty is not None:  # the pictures show before and after
+        before = setup.variant("penalty=none").trained()
+        files, details = _pictures(setup, cell, before, run, explainer)
     return Measured(values, found.n, found.data, found.weights, found.training, files=files, details=details)
 
 
@@ -56,26 +59,27 @@ def _localisation(explainer: FilterExplainer, data: TensorDataModule) -> dict[st
 
 
 def _pictures(
-    cfg: DictConfig, cell: Cell, before: Trained, after: Trained, new: FilterExplainer
+    setup: Setup, cell: Cell, before: Subject, after: Subject, new: FilterExplainer
 ) -> tuple[list[str], dict[str, object]]:
     """Filters before and after (same initial weights, so the same index) on one image a class, and their ramps."""
-    old = FilterExplainer(before.network, cfg.figure.layer, before.data)
+    options = setup.options
+    old = FilterExplainer(before, options.figure.layer, MeasuredDescriber())
     pairs = []
-    for label in cfg.figure.labels:
+    for label in options.figure.labels:
         choice = choose_image([before.network, after.network], after.data, label, correct=True)
-        strongest = new.ranked(choice.image, label)[: cfg.figure.top]
+        strongest = new.ranked(choice.image, label)[: options.figure.top]
         pairs += [(choice, old.explain(choice, label, k), new.explain(choice, label, k)) for k in strongest]
-    filters = f"shapes-filters-{cfg.method}.png"
+    filters = f"shapes-filters-{options.method}.png"
     rows = [BeforeAfter(choice.image, b.view, a.view) for choice, b, a in pairs]
-    save_png(filter_comparison(rows, f"{cfg.figure.layer}, {cfg.method} loss"), cell.folder / filters)
-    target = after.data.classes.index(cfg.figure.labels[0])
-    curves = ramp(after.network, cfg.figure.layer, after.data.input_size)[:, target]
+    save_png(filter_comparison(rows, f"{options.figure.layer}, {options.method} loss"), cell.folder / filters)
+    target = after.data.classes.index(options.figure.labels[0])
+    curves = ramp(after.network, options.figure.layer, after.data.input_size)[:, target]
     strongest = new.scores[target].abs().argsort(descending=True)[:6].tolist()
-    ramps = f"shapes-ramp-{cfg.method}.png"
-    named = {f"{cfg.figure.layer}/{index}": curves[:, index].numpy() for index in strongest}
-    save_png(score_ramp(named, cfg.figure.labels[0], f"{cfg.method} loss"), cell.folder / ramps)
+    ramps = f"shapes-ramp-{options.method}.png"
+    named = {f"{options.figure.layer}/{index}": curves[:, index].numpy() for index in strongest}
+    save_png(score_ramp(named, options.figure.labels[0], f"{options.method} loss"), cell.folder / ramps)
     words = [{"image": choice.index, "label": choice.label, **a.as_record()} for choice, _, a in pairs]
-    return [filters, ramps], {"layer": cfg.figure.layer, "filters": words}
+    return [filters, ramps], {"layer": options.figure.layer, "filters": words}
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

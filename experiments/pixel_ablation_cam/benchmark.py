@@ -20,7 +20,6 @@ from typing import Any
 
 import pytorch_grad_cam
 import torch
-from omegaconf import DictConfig
 from pytorch_grad_cam.ablation_layer import AblationLayer
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from xcnn.attribution import AblationCAM, upsample
 from xcnn.evaluation.gallery import correlation
 from xcnn.figures import Cost, cost_plot
-from xcnn.launch import attribution, explained, launch, variant
+from xcnn.launch import Setup, launch
 from xcnn.metrics.cost import FORWARD, beside_forward, forward_pass, ratios
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import markdown
@@ -80,26 +79,30 @@ class Package:
             return torch.from_numpy(method.weights)[:, channels]
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    torch.manual_seed(cfg.seed)
-    torch.set_num_threads(cfg.threads)
-    subject = explained(cfg)
-    network, layer = subject.network, cfg.cam_layer
-    images = subject.normalise(subject.scaled(subject.pictures.read(range(cfg.batch))))
-    methods = {name: attribution(variant(cfg, cell, f"attribution={name}"), network) for name in cfg.methods}
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    subject = setup.explained()
+    network, layer = subject.network, options.cam_layer
+    images = subject.normalise(subject.scaled(subject.pictures.read(range(options.batch))))
+    methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in options.methods}
     values, found = beside_forward(
-        network, images, {name: partial(method.explain, images) for name, method in methods.items()}, cfg.repeats
+        network,
+        images,
+        {name: partial(method.explain, images) for name, method in methods.items()},
+        options.repeats,
     )
     targets, maps = found["grad_cam"].targets, upsample(found["grad_cam"].maps, images.shape[2:])
     weights = AblationCAM(network, layer).weights(images, targets)
 
     package = Package(network, layer, images, targets)
-    theirs, results = beside_forward(network, images, {"grad_cam": package.maps}, cfg.package.repeats)
+    theirs, results = beside_forward(network, images, {"grad_cam": package.maps}, options.package.repeats)
     values |= {f"{part}/package_grad_cam": theirs[f"{part}/grad_cam"] for part in PARTS}
     values["agreement/grad_cam"] = float(correlation(maps.cpu(), results["grad_cam"]).nanmean())
 
     n_channels = weights.shape[1]
-    channels = torch.linspace(0, n_channels - 1, cfg.package.channels).long()
+    channels = torch.linspace(0, n_channels - 1, options.package.channels).long()
     parts = {"none": partial(package.weights, channels[:0]), "some": partial(package.weights, channels)}
     timed = ratios({FORWARD: forward_pass(network, images), **parts}, FORWARD, 1, images.device)
     each = (timed["some"].ratio - timed["none"].ratio) / len(channels)
@@ -110,7 +113,11 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     for name in PEERS:
         values[f"faster/{name}"] = values[f"time/package_{name}"] / values[f"time/{name}"]
     network.zero_grad()
-    details = {"package": version("grad-cam"), "channels": [len(channels), n_channels], "threads": cfg.threads}
+    details = {
+        "package": version("grad-cam"),
+        "channels": [len(channels), n_channels],
+        "threads": options.threads,
+    }
     return subject.measured(values, len(images), details=details)
 
 

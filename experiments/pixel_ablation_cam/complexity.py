@@ -12,25 +12,25 @@ Deviations: the ablations that the paper counts as passes are asked of the head 
 from collections.abc import Sequence
 
 import torch
-from omegaconf import DictConfig
 
 from xcnn.figures import Cost, cost_plot
-from xcnn.launch import attribution, explained, launch
+from xcnn.launch import Setup, launch
 from xcnn.metrics.cost import beside_forward
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import Record, markdown
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    torch.manual_seed(cfg.seed)
-    torch.set_num_threads(cfg.threads)
-    subject = explained(cfg)
-    method = attribution(cfg, subject.network)
-    images = subject.normalise(subject.scaled(subject.pictures.read(range(cfg.batch))))
-    values, found = beside_forward(subject.network, images, {"map": lambda: method.explain(images)}, cfg.repeats)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    subject = setup.explained()
+    method = setup.attribution(subject)
+    images = subject.normalise(subject.scaled(subject.pictures.read(range(options.batch))))
+    values, found = beside_forward(subject.network, images, {"map": lambda: method.explain(images)}, options.repeats)
     values["ablations"] = float(found["map"].ablations.double().mean())
     maps = list(method.probe(images[:1]).features.shape[1:])
-    return subject.measured(values, len(images), details={"maps": maps, "threads": cfg.threads})
+    return subject.measured(values, len(images), details={"maps": maps, "threads": options.threads})
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

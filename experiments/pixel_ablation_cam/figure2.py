@@ -12,30 +12,30 @@ Deviations: the paper does not name its images: the first that fit a rule (`figu
 
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
-from xcnn.evaluation.gallery import Gallery, correlation, rounded, shown, shown_words
+from xcnn.evaluation.gallery import Gallery, correlation, rounded
+from xcnn.evaluation.selection import select_images, selection_words
 from xcnn.figures import heat_map_grid, save_png
-from xcnn.launch import attribution, explained, launch, variant
+from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import markdown
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    subject, figure = explained(cfg), cfg.figure
-    methods = {name: attribution(variant(cfg, cell, f"attribution={name}"), subject.network) for name in figure.methods}
-    gallery = Gallery.of(subject, methods, shown([subject], figure.rules, figure.pictures))
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    subject, figure = setup.explained(), options.figure
+    methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in figure.methods}
+    gallery = Gallery.of(subject, methods, select_images([subject], figure.rules, figure.pictures))
     maps = {name: explanation.maps for name, explanation in gallery.explanations.items()}
-    left = {name: gallery.left(name, figure.fraction) for name in methods}
+    left = {name: gallery.retained_confidence(name, figure.fraction) for name in methods}
     like = {name: correlation(maps[name], maps[figure.methods[0]]) for name in methods}
     notes = {name: [f"keeps {each:.2f}" for each in values.tolist()] for name, values in left.items()}
-    file = f"figure2-{cfg.network}.png"
+    file = f"figure2-{options.network}.png"
     panels = gallery.rows(maps, notes)
     save_png(heat_map_grid(panels, list(panels[0].maps)), cell.folder / file)
     values = {"confidence": float(gallery.outputs.confidence.mean())}
     values |= {f"left/{name}": float(each.mean()) for name, each in left.items()}
     values |= {f"correlation/{name}": float(each.nanmean()) for name, each in like.items()}
-    details = {"layer": cfg.cam_layer, "pictures": gallery.as_records(left=left, correlation=like)}
+    details = {"layer": options.cam_layer, "pictures": gallery.as_records(left=left, correlation=like)}
     return subject.measured(values, len(gallery.titles), details=details, files=[file])
 
 
@@ -45,7 +45,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         figure, network = record["settings"]["figure"], record["model"]
         methods, pictures = figure["methods"], record["details"]["pictures"]
         parts += [
-            f"{network} at {record['details']['layer']}, {shown_words(figure, [network])}. For each method, the "
+            f"{network} at {record['details']['layer']}, {selection_words(figure, [network])}. For each method, the "
             f"confidence in the same class when only the highest {figure['fraction']:.0%} of its map's pixels are "
             f"shown, on black, and in brackets the correlation of its map with that of {methods[0]}, over the layer's "
             "locations.",

@@ -13,11 +13,11 @@ Deviations: ResNet-50, for want of VGG-16's weights here; with them, `ARGS="mode
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from omegaconf import DictConfig
 
-from xcnn.evaluation.gallery import Gallery, Rule, boxes_kept, compared, compared_table, shown, shown_words
+from xcnn.evaluation.gallery import Gallery, boxes_kept, compared, compared_table
+from xcnn.evaluation.selection import Rule, select_images, selection_words
 from xcnn.figures import explanation_grid, save_png
-from xcnn.launch import attribution, explained, launch, variant
+from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 METRICS = {
@@ -29,16 +29,16 @@ METRICS = {
 }
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    subject, figure = explained(cfg), cfg.figure
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    subject, figure = setup.explained(), options.figure
     methods = {
-        name: attribution(variant(cfg, cell, f"attribution={name}"), subject.network)
-        for name in (*figure.methods, *figure.controls)
+        name: setup.variant(f"attribution={name}").attribution(subject) for name in (*figure.methods, *figure.controls)
     }
     drawn = {name: methods[name] for name in figure.methods}
-    gallery = Gallery.of(subject, drawn, shown([subject], figure.rules, figure.pictures))
+    gallery = Gallery.of(subject, drawn, select_images([subject], figure.rules, figure.pictures))
     kept = {name: gallery.kept(name, figure.fraction) for name in drawn}
-    left = {name: gallery.left(name, figure.fraction) for name in drawn}
+    left = {name: gallery.retained_confidence(name, figure.fraction) for name in drawn}
     tables = {name: _found(gallery, name, figure.fraction) for name in drawn}
     notes = {
         name: [
@@ -50,13 +50,13 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
         ]
         for name, table in tables.items()
     }
-    file = f"figure3-{cfg.network}.png"
+    file = f"figure3-{options.network}.png"
     panels = gallery.rows(kept, notes, boxes=True)
     save_png(explanation_grid(panels, list(panels[0].maps)), cell.folder / file)
-    several = Gallery.of(subject, methods, shown([subject], [figure.measured], None))
+    several = Gallery.of(subject, methods, select_images([subject], [figure.measured], None))
     values = compared({name: _found(several, name, figure.fraction) for name in methods}, figure.methods[0])
     columns = {metric: {name: table[metric] for name, table in tables.items()} for metric in ("covered", "touched")}
-    details = {"layer": cfg.cam_layer, "pictures": gallery.as_records(left=left, **columns)}
+    details = {"layer": options.cam_layer, "pictures": gallery.as_records(left=left, **columns)}
     return subject.measured(values, len(several.titles), details=details, files=[file])
 
 
@@ -76,8 +76,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         figure, network, values = record["settings"]["figure"], record["model"], record["values"]
         reference, *others = figure["methods"]
         parts += [
-            f"{network} at {record['details']['layer']}. Drawn: {shown_words(figure, [network])}. An explanation map "
-            f"keeps the highest {figure['fraction']:.0%} of the map's pixels, ties in reading order, as many for every "
+            f"{network} at {record['details']['layer']}. Drawn: {selection_words(figure, [network])}. An explanation "
+            f"map keeps the highest {figure['fraction']:.0%} of the map's pixels, ties in reading order, as many for every "
             "method.",
             f"Measured on {record['n']} pictures: {Rule(**figure['measured']).words([network])}, or as many as there "
             "are. A box is covered if at least half of its pixels are kept, and touched if any is; the first two "

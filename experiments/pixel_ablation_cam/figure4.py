@@ -12,41 +12,41 @@ Deviations: the paper's threshold is read as a share of the pixels, as its top 2
 from collections.abc import Sequence
 
 import pandas as pd
-from omegaconf import DictConfig
 from torch import Tensor
 
-from xcnn.evaluation.gallery import Gallery, Rule, compared, compared_table, shown, shown_words
+from xcnn.evaluation.gallery import Gallery, compared, compared_table
+from xcnn.evaluation.selection import Rule, select_images, selection_words
 from xcnn.figures import kept_grid, save_png
-from xcnn.launch import attribution, explained, launch, variant
+from xcnn.launch import Setup, launch
 from xcnn.metrics import box_masks, top_fraction_overlap
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 MEASURES = {"precision": "share of the kept pixels in a box", "recall": "share of the boxes kept", "iou": "IoU"}
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    subject, figure = explained(cfg), cfg.figure
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    subject, figure = setup.explained(), options.figure
     methods = {
-        name: attribution(variant(cfg, cell, f"attribution={name}"), subject.network)
-        for name in (*figure.methods, *figure.controls)
+        name: setup.variant(f"attribution={name}").attribution(subject) for name in (*figure.methods, *figure.controls)
     }
     drawn = {name: methods[name] for name in figure.methods}
-    gallery = Gallery.of(subject, drawn, shown([subject], figure.rules, figure.pictures))
+    gallery = Gallery.of(subject, drawn, select_images([subject], figure.rules, figure.pictures))
     kept, notes = {}, {}
     tables = {name: _overlaps(gallery, name, figure.fractions) for name in drawn}
     for fraction in figure.fractions:
         for name in drawn:
             kept[f"{name} {fraction:.0%}"] = gallery.kept(name, fraction)
             notes[f"{name} {fraction:.0%}"] = [f"IoU {each:.2f}" for each in tables[name][f"iou@{fraction:.0%}"]]
-    file = f"figure4-{cfg.network}.png"
+    file = f"figure4-{options.network}.png"
     panels = gallery.rows(kept, notes, boxes=True)
     save_png(kept_grid(panels, list(panels[0].maps)), cell.folder / file)
-    many = Gallery.of(subject, methods, shown([subject], [figure.measured], None))
+    many = Gallery.of(subject, methods, select_images([subject], [figure.measured], None))
     values = compared({name: _overlaps(many, name, figure.fractions) for name in methods}, figure.methods[0])
     masks = box_masks(many.pictures.boxes, many.pictures.images.shape[2:])
     values["boxes"] = float(masks.double().mean())
     columns = {str(metric): {name: tables[name][metric] for name in drawn} for metric in tables[figure.methods[0]]}
-    details = {"layer": cfg.cam_layer, "pictures": gallery.as_records(**columns)}
+    details = {"layer": options.cam_layer, "pictures": gallery.as_records(**columns)}
     return subject.measured(values, len(many.titles), details=details, files=[file])
 
 
@@ -67,7 +67,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         reference, *others = figure["methods"]
         shares = [f"{fraction:.0%}" for fraction in figure["fractions"]]
         parts += [
-            f"{network} at {record['details']['layer']}. Drawn: {shown_words(figure, [network])}.",
+            f"{network} at {record['details']['layer']}. Drawn: {selection_words(figure, [network])}.",
             f"Measured on {record['n']} pictures: {Rule(**figure['measured']).words([network])}, or as many as there "
             f"are; the union of a picture's boxes covers {values['boxes']:.0%} of it on average. Mean with 95 % "
             f"interval over pictures; \\*: differs from {reference}, picture by picture.",

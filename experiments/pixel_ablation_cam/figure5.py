@@ -13,44 +13,44 @@ Deviations: ResNet-18 in place of VGG-16, for want of its weights here; with the
 from collections.abc import Sequence
 from dataclasses import replace
 
-from omegaconf import DictConfig
-
 from xcnn.attribution import upsample
-from xcnn.evaluation.gallery import Gallery, correlation, rounded, shown, shown_words
+from xcnn.evaluation.gallery import Gallery, correlation, rounded
+from xcnn.evaluation.selection import select_images, selection_words
 from xcnn.figures import heat_map_grid, save_png
-from xcnn.launch import attribution, explained, launch, variant
+from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import markdown
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    figure = cfg.figure
-    each_cfg = {cfg.network: cfg, figure.other: variant(cfg, cell, f"model={figure.other}")}
-    subjects = {network: explained(own) for network, own in each_cfg.items()}
-    pictures = shown(list(subjects.values()), figure.rules, figure.pictures)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    figure = options.figure
+    setups = {options.network: setup, figure.other: setup.variant(f"model={figure.other}")}
+    subjects = {network: own.explained() for network, own in setups.items()}
+    pictures = select_images(list(subjects.values()), figure.rules, figure.pictures)
     galleries = {
-        network: Gallery.of(subject, {network: attribution(each_cfg[network], subject.network)}, pictures)
+        network: Gallery.of(subject, {network: setups[network].attribution(subject)}, pictures)
         for network, subject in subjects.items()
     }
     maps = {network: gallery.explanations[network].maps for network, gallery in galleries.items()}
     confidence = {network: gallery.outputs.confidence for network, gallery in galleries.items()}
-    left = {network: gallery.left(network, figure.fraction) for network, gallery in galleries.items()}
+    left = {network: gallery.retained_confidence(network, figure.fraction) for network, gallery in galleries.items()}
     large = [upsample(each, pictures.images.shape[2:]) for each in maps.values()]
     like = {"both": correlation(large[0], large[-1])}
     notes = {network: [f"confidence {each:.2f}" for each in values.tolist()] for network, values in confidence.items()}
-    first = galleries[cfg.network]
-    file = f"figure5-{cfg.network}-{figure.other}.png"
+    first = galleries[options.network]
+    file = f"figure5-{options.network}-{figure.other}.png"
     panels = [replace(row, title=name) for row, name in zip(first.rows(maps, notes), first.predicted, strict=True)]
     save_png(heat_map_grid(panels, list(panels[0].maps)), cell.folder / file)
     values = {f"confidence/{network}": float(each.mean()) for network, each in confidence.items()}
     values |= {f"left/{network}": float(each.mean()) for network, each in left.items()}
     values["correlation"] = float(like["both"].nanmean())
     details = {
-        "layers": {network: own.cam_layer for network, own in each_cfg.items()},
+        "layers": {network: own.options.cam_layer for network, own in setups.items()},
         "weights": {network: subject.weights for network, subject in subjects.items()},
         "pictures": first.as_records(confidence_of=confidence, left=left, correlation=like),
     }
-    return subjects[cfg.network].measured(values, len(pictures.ids), details=details, files=[file])
+    return subjects[options.network].measured(values, len(pictures.ids), details=details, files=[file])
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
@@ -60,7 +60,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         networks = [record["model"], figure["other"]]
         at = " and ".join(f"{network} at {details['layers'][network]}" for network in networks)
         parts += [
-            f"{record['method']} of {at}, {shown_words(figure, networks)}. For each network its confidence, in "
+            f"{record['method']} of {at}, {selection_words(figure, networks)}. For each network its confidence, in "
             f"brackets what is left of it when only the highest {figure['fraction']:.0%} of its map's pixels are "
             "shown, on black; and the correlation of both maps, at the picture's size.",
             markdown(

@@ -12,22 +12,22 @@ Deviations: the paper measures nothing here; the metrics are the field's own. In
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from omegaconf import DictConfig
 
 from xcnn.evaluation.localisation import Perturbation, localisation_summary, measure_localisation, pool_localisation
-from xcnn.launch import attribution, explained, launch
+from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    subject = explained(cfg)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    subject = setup.explained()
     return measure_localisation(
         cell,
         subject,
-        attribution(cfg, subject.network),
-        list(cfg.keeps),
-        Perturbation(cfg.perturbation.share, cfg.perturbation.steps, cfg.perturbation.batch),
-        cfg.chunk,
+        setup.attribution(subject),
+        list(options.keeps),
+        Perturbation(options.perturbation.share, options.perturbation.steps, options.perturbed_batch),
+        options.chunk,
     )
 
 

@@ -15,18 +15,18 @@ Deviations: what is kept and what stands in place of the rest is not said well e
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from omegaconf import DictConfig
 
 from experiments.pixel_ablation_cam.faithfulness import faithfulness_summary
 from xcnn.evaluation.faithfulness import NAMED, measure_faithfulness, pool_faithfulness
-from xcnn.launch import attribution, explained, launch
+from xcnn.launch import Setup, launch
 from xcnn.metrics.faithfulness import protocols
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    subject = explained(cfg)
-    return measure_faithfulness(cell, subject, attribution(cfg, subject.network), protocols(cfg.fraction), cfg.chunk)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    subject = setup.explained()
+    return measure_faithfulness(cell, subject, setup.attribution(subject), protocols(options.fraction), options.chunk)
 
 
 def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:

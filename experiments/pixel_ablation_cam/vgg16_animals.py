@@ -11,43 +11,40 @@ Deviations: VGG-16 with BatchNorm and a classifier of 512 units in place of 4096
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from xcnn.data.tensors import Labelled, TensorDataModule, drawn
 from xcnn.fingerprint import file_hash
-from xcnn.launch import build, launch, trained
+from xcnn.launch import Setup, launch
 from xcnn.models import Preprocessing, save_weights
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 
-def weights_file(cfg: DictConfig) -> Path:
+def weights_file(setup: Setup) -> Path:
     """Where `conf/model/vgg16_animals.yaml` looks for what this experiment trains."""
-    return Path(cfg.paths.data) / "weights" / f"{cfg.network}.safetensors"
+    options = setup.options
+    return Path(options.paths.data) / "weights" / f"{options.network}.safetensors"
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    run, path = trained(cfg), weights_file(cfg)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    run, path = setup.trained(), weights_file(setup)
     save_weights(run.network, path, torch.float16)
-    kept = build(cfg.model, weights=path)
-    preprocessing: Preprocessing = build(cfg.preprocessing)
-    sample = drawn(run.data.train, min(cfg.train_sample, len(run.data.train)), cfg.seed, "train_sample")
+    kept = setup.model(weights=path)
+    preprocessing = setup.preprocessing
+    assert preprocessing is not None
+    sample = drawn(run.data.train, min(options.train_sample, len(run.data.train)), options.seed, "train_sample")
     values = {
         **top(kept, run.data, run.data.test, preprocessing),
         **{f"train_{name}": value for name, value in top(kept, run.data, sample, preprocessing).items()},
         "accuracy_float32": top(run.network, run.data, run.data.test, preprocessing)["accuracy"],
     }
-    return Measured(
-        values,
-        len(run.data.test),
-        {"name": run.data.name, "manifest": run.data.manifest},
-        weights=file_hash(path),
-        training=run.record,
-        details={"train_sample": len(sample), "train": len(run.data.train), "file": path.name, "kept_as": "float16"},
-    )
+    details = {"train_sample": len(sample), "train": len(run.data.train), "file": path.name, "kept_as": "float16"}
+    return replace(run, weights=file_hash(path)).measured(values, details=details)
 
 
 @torch.inference_mode()
@@ -61,10 +58,10 @@ def top(network: nn.Module, data: TensorDataModule, images: Labelled, preprocess
     return {"accuracy": accuracy, "top5": top5}
 
 
-def keep(cfg: DictConfig) -> None:
+def keep(setup: Setup) -> None:
     """The file of weights again, should it have been deleted since the cell was measured."""
-    if not weights_file(cfg).is_file():
-        save_weights(trained(cfg).network, weights_file(cfg), torch.float16)
+    if not weights_file(setup).is_file():
+        save_weights(setup.trained().network, weights_file(setup), torch.float16)
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

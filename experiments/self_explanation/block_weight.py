@@ -12,22 +12,21 @@ Deviations: dividing the normalised blocks by D_b gives blocks 2, 3 and 4 of Res
 import math
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
-from xcnn.evaluation.prototypes import accuracies, points, prediction_rows
+from xcnn.evaluation.predictions import accuracies, prediction_rows
+from xcnn.evaluation.prototypes import points
 from xcnn.figures import AccuracySeries, tradeoff_plot
-from xcnn.launch import launch, prototyped
+from xcnn.launch import Setup, launch
 from xcnn.prototypes import BLOCK_WEIGHTS, EncoderExplanation
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 DEPTHS = {1: "B4", 2: "B34", 3: "B234"}
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    subject = prototyped(cfg)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    subject = setup.prototyped()
     method = subject.method
     assert isinstance(method, EncoderExplanation)
-    values = accuracies(prediction_rows(cell, subject, cfg.chunk))
+    values = accuracies(prediction_rows(cell, subject, setup.options.chunk))
     image = subject.data.test.images[:1].to(subject.device)
     squared = [BLOCK_WEIGHTS[method.block_weight](part.shape[1]) ** 2 for part in method.encoder.maps(image)]
     blocks = zip(method.encoder.blocks, squared, strict=True)

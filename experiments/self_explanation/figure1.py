@@ -12,27 +12,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
-from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import UserError
-from xcnn.evaluation.prototypes import Prototyped
+from xcnn.evaluation.subject import Subject
 from xcnn.figures import Interpretation, PrototypePatch, interpretation_sheet, save_png
-from xcnn.launch import launch, load_data, prototyped, variant
+from xcnn.launch import Setup, launch
 from xcnn.prototypes import EncoderExplained, EncoderExplanation, nearest_patches
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import markdown
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    wanted = _wanted(cfg, load_data(cfg))  # before anything is trained
-    needed = [*cfg.figure.methods, *(["b34"] if "b234" in cfg.figure.methods else [])]
-    found = {name: prototyped(variant(cfg, cell, f"prototypes={name}")) for name in needed}
-    shown = {name: _explanation(found[name]) for name in cfg.figure.methods}
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    wanted = _wanted(setup)  # before anything is trained
+    needed = [*options.figure.methods, *(["b34"] if "b234" in options.figure.methods else [])]
+    found = {name: setup.variant(f"prototypes={name}").prototyped() for name in needed}
+    shown = {name: _explanation(found[name]) for name in options.figure.methods}
     if "b234" in shown:
         shown["b234"].through(_explanation(found["b34"]))
     subject = next(iter(found.values()))
-    place = wanted[0] if cfg.figure.picture is not None else _first_right(wanted, subject, shown)
+    place = wanted[0] if options.figure.picture is not None else _first_right(wanted, subject, shown)
     image = subject.data.test.images[place]
     panels: list[Interpretation] = []
     methods: dict[str, Any] = {}
@@ -65,37 +64,39 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
         values |= {f"segments/{name}": float(len(present)), f"own/{name}": float(own.double().mean())}
     label = subject.data.classes[int(subject.data.test.labels[place])]
     picture = subject.data.pictures.ids[place]
-    file = f"figure1-{cfg.dataset}-{cfg.network}.png"
-    sheet = interpretation_sheet(panels, f"{label} ({picture})", cfg.figure.shown)
+    file = f"figure1-{options.dataset}-{options.network}.png"
+    sheet = interpretation_sheet(panels, f"{label} ({picture})", options.figure.shown)
     save_png(sheet, cell.folder / file)
     details = {"image": picture, "label": label, "methods": methods}
     return subject.measured(values, 1, details=details, files=[file])
 
 
-def _explanation(subject: Prototyped) -> EncoderExplanation:
+def _explanation(subject: Subject) -> EncoderExplanation:
     if not isinstance(subject.method, EncoderExplanation):
         raise UserError("figure 1 shows locations: figure.methods takes b4, b34, b234 and others of their kind.")
     return subject.method
 
 
-def _wanted(cfg: DictConfig, data: TensorDataModule) -> Sequence[int]:
+def _wanted(setup: Setup) -> Sequence[int]:
     """Places among the test images of those that may be shown."""
-    if cfg.figure.picture is not None:
-        if cfg.figure.picture not in data.pictures.ids:
+    options = setup.options
+    data = setup.data
+    if options.figure.picture is not None:
+        if options.figure.picture not in data.pictures.ids:
             raise UserError(
-                f"{data.name} has no test image {cfg.figure.picture!r}; they are {data.pictures.ids[0]} to "
+                f"{data.name} has no test image {options.figure.picture!r}; they are {data.pictures.ids[0]} to "
                 f"{data.pictures.ids[-1]}."
             )
-        return [data.pictures.ids.index(cfg.figure.picture)]
-    if cfg.figure.label not in (None, *data.classes):
-        raise UserError(f"{data.name} has no class {cfg.figure.label!r}; there are: {', '.join(data.classes)}.")
-    if cfg.figure.label is None:
+        return [data.pictures.ids.index(options.figure.picture)]
+    if options.figure.label not in (None, *data.classes):
+        raise UserError(f"{data.name} has no class {options.figure.label!r}; there are: {', '.join(data.classes)}.")
+    if options.figure.label is None:
         return range(len(data.test))
-    places: list[int] = (data.test.labels == data.classes.index(cfg.figure.label)).nonzero()[:, 0].tolist()
+    places: list[int] = (data.test.labels == data.classes.index(options.figure.label)).nonzero()[:, 0].tolist()
     return places
 
 
-def _first_right(wanted: Sequence[int], subject: Prototyped, methods: dict[str, EncoderExplanation]) -> int:
+def _first_right(wanted: Sequence[int], subject: Subject, methods: dict[str, EncoderExplanation]) -> int:
     """The first of these test images that the network and all methods get right."""
     data = subject.data
     for place in wanted:

@@ -13,28 +13,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from xcnn.data.tensors import drawn
 from xcnn.errors import UserError
+from xcnn.evaluation.prototypes import embeddings, prototypes_of
 from xcnn.figures import EmbeddingPanel, Marks, embedding_plot, save_png
-from xcnn.launch import launch, prototyped
+from xcnn.launch import Setup, launch
 from xcnn.metrics.embedding import plane
 from xcnn.prototypes import Columns, KMEx, nearest
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    if cfg.figure.classes is None and cfg.figure.group != "all":
-        groups = ", ".join(["all", *(cfg.groups or ())])
-        raise UserError(f"{cfg.dataset} has no group {cfg.figure.group!r}; there are: {groups}.")
-    kmex = prototyped(cfg)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    if options.figure.classes is None and options.figure.group != "all":
+        groups = ", ".join(["all", *(options.groups or ())])
+        raise UserError(f"{options.dataset} has no group {options.figure.group!r}; there are: {groups}.")
+    kmex = setup.prototyped()
     if not isinstance(kmex.method, KMEx):
         raise UserError("figure 2 sets the classifier's columns beside KMEx's prototypes: prototypes=kmex or kmex_1.")
     network = replace(kmex, method=Columns(kmex.method.encoder))
-    data, group = network.data, cfg.figure.group
-    wanted = data.classes if cfg.figure.classes is None else cfg.figure.classes
+    data, group = network.data, options.figure.group
+    wanted = data.classes if options.figure.classes is None else options.figure.classes
     if unknown := [name for name in wanted if name not in data.classes]:
         raise UserError(f"{data.name} has no class {unknown[0]!r}; there are: {', '.join(data.classes)}.")
     chosen = torch.tensor(sorted(map(data.classes.index, wanted)))
@@ -42,14 +43,14 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     parts = {}
     for name, part in (("train", data.train), ("test", data.test)):
         own = part.subset(torch.isin(part.labels, chosen).nonzero()[:, 0])
-        if name == "train" and len(own) > (cfg.figure.train_size or len(own)):
-            own = drawn(own, cfg.figure.train_size, cfg.seed, "figure.train_size")
-        parts[name] = (network.embeddings(own.images).float().cpu(), torch.searchsorted(chosen, own.labels))
+        if name == "train" and len(own) > (options.figure.train_size or len(own)):
+            own = drawn(own, options.figure.train_size, options.seed, "figure.train_size")
+        parts[name] = (embeddings(network, own.images).float().cpu(), torch.searchsorted(chosen, own.labels))
     z, labels = parts["train"]
-    columns = network.prototypes[0].float().cpu()[chosen]
+    columns = prototypes_of(network)[0].float().cpu()[chosen]
     norms = torch.stack([torch.linalg.vector_norm(z[labels == j], dim=1).mean() for j in range(len(chosen))])
     rescaled = columns * (norms / torch.linalg.vector_norm(columns, dim=1))[:, None]
-    prototypes, class_of = (values.cpu() for values in kmex.prototypes)
+    prototypes, class_of = (values.cpu() for values in prototypes_of(kmex))
     kept = torch.isin(class_of, chosen)
     marks = {
         "columns": (columns, torch.arange(len(chosen))),
@@ -58,7 +59,7 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
     }
     values = {f"own/{name}": _own(*found, z, labels) for name, found in marks.items()}
     values |= {f"distance/{name}": _distance(*found, z, labels) for name, found in marks.items()}
-    flat = plane(z, [parts["test"][0], *(points for points, _ in marks.values())], cfg.seed)
+    flat = plane(z, [parts["test"][0], *(points for points, _ in marks.values())], options.seed)
     shown = {"left": ("columns", "columns, rescaled"), "right": ("KMEx",)}
     markers = {"columns": "x", "columns, rescaled": "^", "KMEx": "s"}
     at = dict(zip(marks, flat[2:], strict=True))
@@ -74,8 +75,8 @@ def measure(cfg: DictConfig, cell: Cell) -> Measured:
         )
         for side, heading in (("left", "the classifier's columns"), ("right", "KMEx's prototypes"))
     ]
-    file = f"figure2-{cfg.dataset}-{cfg.network}-{group}.png"
-    save_png(embedding_plot(panels, f"{data.name}, {cfg.network}: {group}"), cell.folder / file)
+    file = f"figure2-{options.dataset}-{options.network}-{group}.png"
+    save_png(embedding_plot(panels, f"{data.name}, {options.network}: {group}"), cell.folder / file)
     details = {"group": group, "classes": names, "shown": [len(part[1]) for part in parts.values()]}
     return network.measured(values, len(z), details=details, files=[file])
 

@@ -20,16 +20,16 @@ from importlib.metadata import version
 
 import faiss
 import torch
-from omegaconf import DictConfig
 from sklearn.cluster import KMeans as ScikitLearn
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from xcnn.errors import UserError
-from xcnn.evaluation.prototypes import TITLES, accuracies, points, prediction_rows
+from xcnn.evaluation.predictions import accuracies, prediction_rows
+from xcnn.evaluation.prototypes import TITLES, points, training_share
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.fingerprint import fingerprint
-from xcnn.launch import launch, prototyped, settings
+from xcnn.launch import Setup, launch
 from xcnn.metrics.cost import Timing, ratios
 from xcnn.prototypes import KMeans, nearest
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
@@ -41,34 +41,36 @@ FAISS_ITERATIONS = 25  # its default
 STABLE = 1.0  # points of accuracy that a subset may cost
 
 
-def drawn(cfg: DictConfig) -> Tensor:
+def drawn(setup: Setup) -> Tensor:
     """Rows (n, d) float32 of overlapping clusters, made in place."""
-    generator = torch.Generator().manual_seed(cfg.seed)
-    middles = cfg.drawn.spread * torch.randn(cfg.drawn.middles, cfg.drawn.width, generator=generator)
-    rows = torch.empty(cfg.drawn.rows, cfg.drawn.width)
+    options = setup.options
+    generator = torch.Generator().manual_seed(options.seed)
+    middles = options.drawn.spread * torch.randn(options.drawn.middles, options.drawn.width, generator=generator)
+    rows = torch.empty(options.drawn.rows, options.drawn.width)
     for piece in rows.split(1000):
         chosen = torch.randint(len(middles), (len(piece),), generator=generator)
         piece.normal_(generator=generator).add_(middles[chosen]).relu_()
     return rows
 
 
-def clusterings(cfg: DictConfig, rows: Tensor, n_iter: int) -> dict[str, Callable[[], Tensor]]:
+def clusterings(setup: Setup, rows: Tensor, n_iter: int) -> dict[str, Callable[[], Tensor]]:
     """By `WAY/WHOSE`, what gives the centroids (k, d); from the same start faiss makes `n_iter` iterations."""
-    k, start = cfg.n_clusters, rows[: cfg.n_clusters].clone()
-    common = {"max_iter": cfg.max_iter, "tol": cfg.tol}
+    options = setup.options
+    k, start = options.n_clusters, rows[: options.n_clusters].clone()
+    common = {"max_iter": options.max_iter, "tol": options.tol}
 
     def ours(start: Tensor | None) -> Tensor:
-        return KMeans(k, n_init=cfg.tries, seed=cfg.seed, **common).fit(rows, start).centroids_
+        return KMeans(k, n_init=options.tries, seed=options.seed, **common).fit(rows, start).centroids_
 
     def scikit_learn(start: Tensor | None) -> Tensor:
-        begin = {"n_init": cfg.n_init} if start is None else {"init": start.numpy(), "n_init": 1}
-        fitted = ScikitLearn(k, **begin, **common, algorithm="lloyd", random_state=cfg.seed).fit(rows.numpy())
+        begin = {"n_init": options.n_init} if start is None else {"init": start.numpy(), "n_init": 1}
+        fitted = ScikitLearn(k, **begin, **common, algorithm="lloyd", random_state=options.seed).fit(rows.numpy())
         return torch.from_numpy(fitted.cluster_centers_)
 
     def by_faiss(start: Tensor | None) -> Tensor:
-        tries = {"nredo": cfg.n_init, "niter": FAISS_ITERATIONS} if start is None else {"niter": n_iter}
+        tries = {"nredo": options.n_init, "niter": FAISS_ITERATIONS} if start is None else {"niter": n_iter}
         every = {"min_points_per_centroid": 1, "max_points_per_centroid": len(rows)}  # else it takes a sample
-        fitted = faiss.Kmeans(rows.shape[1], k, **tries, **every, seed=cfg.seed)
+        fitted = faiss.Kmeans(rows.shape[1], k, **tries, **every, seed=options.seed)
         fitted.train(rows.numpy(), init_centroids=None if start is None else start.numpy())
         return torch.from_numpy(fitted.centroids)
 
@@ -92,42 +94,46 @@ def inertia(rows: Tensor, centroids: Tensor) -> float:
     return float(sum(pieces))
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    return compared(cfg) if "drawn" in cfg else fitted_on_a_share(cfg, cell)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    return compared(setup) if "drawn" in setup.options else fitted_on_a_share(setup, cell)
 
 
-def fitted_on_a_share(cfg: DictConfig, cell: Cell) -> Measured:
+def fitted_on_a_share(setup: Setup, cell: Cell) -> Measured:
     """Test accuracy with prototypes of a share of the training images."""
-    subject = prototyped(cfg)
-    values = accuracies(prediction_rows(cell, subject, cfg.chunk, ["test"]))
-    share = 1 if cfg.fit_share is None else cfg.fit_share
-    details = {"fitted_on": len(subject.share(cfg.fit_share, cfg.seed)), "share": share}
+    options = setup.options
+    subject = setup.prototyped()
+    values = accuracies(prediction_rows(cell, subject, options.chunk, ["test"]))
+    share = 1 if options.fit_share is None else options.fit_share
+    details = {"fitted_on": len(training_share(subject.data, setup.fit_share, options.seed)), "share": share}
     return subject.measured(values, len(subject.data.test), details=details)
 
 
-def compared(cfg: DictConfig) -> Measured:
+def compared(setup: Setup) -> Measured:
     """Our k-means beside its peers, in one run."""
-    if cfg.trainer.accelerator != "cpu":
+    options = setup.options
+    if options.trainer.accelerator != "cpu":
         raise UserError("scikit-learn's k-means and faiss-cpu's run on the CPU: compare them with trainer=cpu.")
-    limited(cfg.threads)
-    rows = drawn(cfg)
-    fitted = KMeans(cfg.n_clusters, max_iter=cfg.max_iter, tol=cfg.tol).fit(rows, rows[: cfg.n_clusters])
+    limited(options.threads)
+    rows = drawn(setup)
+    fitted = KMeans(options.n_clusters, max_iter=options.max_iter, tol=options.tol).fit(
+        rows, rows[: options.n_clusters]
+    )
     n_iter = int(fitted.n_iter_)
-    functions = clusterings(cfg, rows, n_iter)
+    functions = clusterings(setup, rows, n_iter)
     timed: dict[str, Timing] = {}
     for way in WAYS:
         those = {name: function for name, function in functions.items() if name.startswith(way)}
-        timed |= ratios(those, f"{way}/{OURS}", cfg.repeats if way == "started" else 1)
+        timed |= ratios(those, f"{way}/{OURS}", options.repeats if way == "started" else 1)
     values: dict[str, float] = {}
     for name, timing in timed.items():
         values |= {f"seconds/{name}": timing.seconds, f"faster/{name}": timing.ratio}
         values[f"inertia/{name}"] = inertia(rows, timing.result)
     for name in functions:
         values[f"worse/{name}"] = values[f"inertia/{name}"] / values[f"inertia/{name.split('/')[0]}/{OURS}"]
-    details = {"threads": cfg.threads, "iterations": n_iter} | {
+    details = {"threads": options.threads, "iterations": n_iter} | {
         name: version(package) for name, package in PEERS.items()
     }
-    data = {"name": "drawn rows", "manifest": fingerprint(settings(cfg)["drawn"])}
+    data = {"name": "drawn rows", "manifest": fingerprint(options.drawn)}
     return Measured(values, len(rows), data, details=details)
 
 

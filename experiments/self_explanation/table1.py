@@ -15,22 +15,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import torch
-from omegaconf import DictConfig
 
-from xcnn.evaluation.prototypes import by_network
-from xcnn.launch import launch, prototyped
+from xcnn.evaluation.prototypes import by_network, embeddings, prototypes_of
+from xcnn.launch import Setup, launch
 from xcnn.prototypes import alignment
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 NAMES = {"within": "class", "out": "out", "nearest_within": "nearest_class", "nearest_out": "nearest_out"}
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    subject = prototyped(cfg)
-    prototypes, class_of = subject.prototypes
+def measure(setup: Setup, cell: Cell) -> Measured:
+    subject = setup.prototyped()
+    prototypes, class_of = prototypes_of(subject)
     values: dict[str, float] = {}
     for suffix, part in (("", subject.data.train), ("/test", subject.data.test)):
-        found = alignment(prototypes, class_of, subject.embeddings(part.images), part.labels.to(prototypes.device))
+        found = alignment(prototypes, class_of, embeddings(subject, part.images), part.labels.to(prototypes.device))
         values |= {NAMES[name] + suffix: value for name, value in asdict(found).items()}
     norms = torch.linalg.vector_norm(prototypes, dim=1)
     details = {"prototypes": len(prototypes), "channels": prototypes.shape[1], "norm": round(float(norms.mean()), 4)}

@@ -18,20 +18,19 @@ Deviations: ResNet-34 on MNIST is trained from scratch, for want of its ImageNet
 
 from collections.abc import Mapping, Sequence
 
-from omegaconf import DictConfig
-
-from xcnn.evaluation.prototypes import accuracies, by_network, learnt_parts, per_class, points, prediction_rows
+from xcnn.evaluation.predictions import accuracies, prediction_rows
+from xcnn.evaluation.prototypes import by_network, learnt_parts, per_class, points
 from xcnn.figures import part_prototypes, save_png
-from xcnn.launch import launch, prototyped
+from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
-SEEN = ("animals", "tiny_imagenet")  # drawn from ImageNet's own training images
+SEEN = ("animals", "tiny_imagenet", "imagenette")  # drawn from ImageNet's own images
 SHOWN = 4  # classes of a ProtoPNet whose prototypes are drawn
 
 
-def measure(cfg: DictConfig, cell: Cell) -> Measured:
-    subject = prototyped(cfg)
-    rows = prediction_rows(cell, subject, cfg.chunk)
+def measure(setup: Setup, cell: Cell) -> Measured:
+    subject = setup.prototyped()
+    rows = prediction_rows(cell, subject, setup.options.chunk)
     details = {"train": len(subject.data.train), "held_out": len(subject.data.val)}
     files = []
     if subject.method is None:  # a ProtoPNet

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tools.environment import ROOT
 from xcnn.data import CUB200
+from xcnn.data.cub200 import described
 from xcnn.errors import Missing, UserError
 
 CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross")
@@ -80,7 +81,7 @@ def test_official_split_in_the_order_of_the_ids(tmp_path: Path):
     folder = tree(tmp_path)
     data = loaded(tmp_path)
     assert data.classes == ("Black footed Albatross", "Laysan Albatross", "Sooty Albatross")
-    assert data.name == "CUB-200-2011 (3 of 200 classes)" and data.input_size == (3, 20, 20)
+    assert data.name == "CUB-200-2011 (3 of 200 classes, 20 px)" and data.input_size == (3, 20, 20)
     assert data.part_names == PARTS
     for part, keys in ((data.train, range(1, N, 2)), (data.test, range(2, N + 1, 2))):
         assert part.labels.tolist() == [0, 0, 1, 1, 2, 2]
@@ -116,7 +117,7 @@ def test_boxes_and_parts_go_with_the_whole_image(tmp_path: Path):
 def test_cropped_to_the_box(tmp_path: Path):
     folder = tree(tmp_path)
     data = loaded(tmp_path, crop="box")
-    assert data.name == "CUB-200-2011 (3 of 200 classes, cropped to the boxes)"
+    assert data.name == "CUB-200-2011 (3 of 200 classes, cropped to the boxes, 20 px)"
     assert torch.equal(data.test.images[0], resized(folder, 2, (12, 8, 42, 24)))
     assert torch.equal(data.test.images[5], resized(folder, 12, (45, 20, 60, 40)))
     assert torch.allclose(data.test.boxes, torch.tensor([0.0, 0, 20, 20]).expand(6, 4))
@@ -131,7 +132,49 @@ def test_some_classes(tmp_path: Path):
     assert data.classes == ("Black footed Albatross", "Sooty Albatross")
     assert data.train.labels.tolist() == data.test.labels.tolist() == [0, 0, 1, 1]
     assert [int(name[-4:]) for name in data.pictures.ids] == [2, 4, 10, 12]
-    assert data.name == "CUB-200-2011 (2 of 200 classes)" and data.manifest != loaded(tmp_path).manifest
+    assert data.name == "CUB-200-2011 (2 of 200 classes, 20 px)" and data.manifest != loaded(tmp_path).manifest
+
+
+def partial(root: Path, numbers: tuple[int, ...] = (1, 150, 200), annotated: tuple[int, ...] = (1, 4, 7)) -> Path:
+    """The tree with other official numbers of its classes, and the parts of these images only."""
+    folder = tree(root)
+    for number, name in zip(numbers[1:], CLASSES[1:], strict=True):
+        old, new = int(name[:3]), f"{number:03d}{name[3:]}"
+        (folder / "images" / name).rename(folder / "images" / new)
+        for file in ("images.txt", "classes.txt"):
+            path = folder / file
+            path.write_text(path.read_text().replace(name, new).replace(f"\n{old} {new}", f"\n{number} {new}"))
+        path = folder / "image_class_labels.txt"
+        path.write_text("".join(
+            f"{key} {number if int(label) == old else label}\n" for key, label in map(str.split, path.open())
+        ))  # fmt: skip
+    path = folder / "parts" / "part_locs.txt"
+    path.write_text("".join(line for line in path.open() if int(line.split()[0]) in annotated))
+    return folder
+
+
+def test_some_classes_under_their_official_numbers_and_parts_of_some_images(tmp_path: Path):
+    partial(tmp_path)
+    tree(tmp_path / "whole")
+    some, whole = loaded(tmp_path), loaded(tmp_path / "whole")
+    assert some.classes == whole.classes and some.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    for part, known in (("train", [1, 0, 0, 1, 0, 0]), ("test", [0, 1, 0, 0, 0, 0])):
+        ours, all_of_them = getattr(some, part), getattr(whole, part)
+        is_known = torch.tensor(known) == 1
+        assert torch.equal(ours.images, all_of_them.images) and torch.equal(ours.boxes, all_of_them.boxes)
+        assert torch.equal(ours.parts[is_known], all_of_them.parts[is_known])
+        assert ours.parts[~is_known].isnan().all()
+    assert described(tmp_path) == "CUB-200-2011 (3 of 200 classes), with the parts of 3 of 12 images,"
+    assert described(tmp_path / "whole") == "CUB-200-2011 (3 of 200 classes)"
+
+
+def test_images_that_end_where_their_boxes_do_are_named_cropped(tmp_path: Path):
+    path = tree(tmp_path) / "bounding_boxes.txt"
+    path.write_text("".join(f"{key} 0.0 0.0 60.0 40.0\n" for key in range(1, N + 1)))
+    assert loaded(tmp_path).name == "CUB-200-2011 (3 of 200 classes, cropped to the boxes, 20 px)"
+    edit(path, "4 0.0 0.0 60.0", "4 0.0 0.0 59.0")
+    tmp_path.rename(tmp_path.with_name("again"))
+    assert loaded(tmp_path.with_name("again")).name == "CUB-200-2011 (3 of 200 classes, 20 px)"
 
 
 def test_annotations_follow_the_images_that_are_drawn(tmp_path: Path):
@@ -195,7 +238,7 @@ def test_missing_images_are_counted_and_named(tmp_path: Path):
     ("name", "old", "new", "number"),
     [
         ("images.txt", "2 001.", "two 001.", 2),
-        ("images.txt", "3 001.", "3 001. ", None),  # a path of two words: no such file
+        ("images.txt", "_0003.jpg", "_0003 .jpg", None),  # a path of two words: no such file
         ("image_class_labels.txt", "4 1\n", "4\n", 4),
         ("train_test_split.txt", "5 1\n", "5 2\n", 5),
         ("bounding_boxes.txt", "3 12.0 8.0 30.0", "3 12.0 8.0 0.0", 3),
@@ -225,6 +268,19 @@ def test_damaged_lines_are_named(tmp_path: Path, name: str, old: str, new: str, 
         ("train_test_split.txt", "1 1\n", "", r"train_test_split.txt and images.txt"),
         ("parts/part_locs.txt", "2 1 12.0 8.0 1\n", "", r"1 only in images.txt and parts.txt \(\(2, 1\)\)"),
         ("image_class_labels.txt", "12 3", "12 4", r"1 only in image_class_labels.txt \(4\)\."),
+        (
+            "parts/part_locs.txt",
+            "12 3 50",
+            "13 3 50",
+            r"1 only in part_locs.txt \(\(13, 3\)\) and 1 only in",
+        ),
+        ("parts/part_locs.txt", "1 1 12", "0 1 12", r"1 only in part_locs.txt \(\(0, 1\)\) and 1 only in images.txt"),
+        (
+            "image_class_labels.txt",
+            "12 3",
+            "12 2",
+            r"do not fit in 1 of 12 images: image 12 is 003.*_0012.jpg, and its class 2 is 002.Laysan_Albatross\.",
+        ),
     ],
 )
 def test_lists_that_do_not_match_are_named(tmp_path: Path, name: str, old: str, new: str, message: str):
@@ -295,8 +351,16 @@ def test_real_counts():
     if not (root / "CUB_200_2011").is_dir():
         pytest.skip("there is no CUB-200-2011 below XCNN_DATA")
     data = loaded(root, image_size=32)
+    assert data.train.parts.shape == (len(data.train), 15, 3) and data.part_names[0] == "back"
+    assert (data.test.boxes[:, 2:] > data.test.boxes[:, :2]).all()
+    if len(data.classes) == 100:
+        settings = yaml.safe_load((ROOT / "conf" / "data" / "cub200_100.yaml").read_text())
+        assert (len(data.train), len(data.test)) == (2999, 2903) and tuple(settings["data"]["labels"]) == data.classes
+        assert data.name == "CUB-200-2011 (100 of 200 classes, cropped to the boxes, 32 px)"
+        assert settings["n_classes"] == 100 and {n for ns in settings["groups"].values() for n in ns} < set(
+            data.classes
+        )
+        return
     assert (len(data.train), len(data.test), len(data.classes)) == (5994, 5794, 200)
-    assert data.train.parts.shape == (5994, 15, 3) and data.part_names[0] == "back"
     groups = yaml.safe_load((ROOT / "conf" / "data" / "cub200.yaml").read_text())["groups"]
     assert tuple(groups["all_sparrows"]) == data.classes[112:133]
-    assert (data.test.boxes[:, 2:] > data.test.boxes[:, :2]).all()

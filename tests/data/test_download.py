@@ -45,8 +45,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "title"),
-    [("cifar10", "CIFAR-10"), ("cub200", "CUB-200-2011"), ("mnist", "MNIST"), ("stl10", "STL10"),
-     ("tiny-imagenet", "Tiny ImageNet")],
+    [("cifar10", "CIFAR-10"), ("cub200", "CUB-200-2011"), ("imagenette", "Imagenette"), ("mnist", "MNIST"),
+     ("stl10", "STL10"), ("tiny-imagenet", "Tiny ImageNet")],
 )  # fmt: skip
 def test_without_network_says_so_and_leaves_with_2(
     tmp_path: Path, no_network: list[str], capsys: pytest.CaptureFixture[str], name: str, title: str

@@ -3,6 +3,7 @@
 from xcnn.data.cifar10 import CIFAR10, image_folder
 from xcnn.data.cub200 import CUB200
 from xcnn.data.imagenet import ImageNetVal
+from xcnn.data.imagenette import Imagenette
 from xcnn.data.mnist import MNIST
 from xcnn.data.pictures import PictureBatch, PictureFiles, Pictures, PictureTensors
 from xcnn.data.shapes import PARTS, Shapes
@@ -18,6 +19,7 @@ __all__ = [
     "STL10",
     "EpochOrder",
     "ImageNetVal",
+    "Imagenette",
     "Labelled",
     "PictureBatch",
     "PictureFiles",

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torchvision import datasets
 
 from xcnn.data.decode import decode
@@ -71,6 +72,16 @@ def image_folder(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) 
         Missing: a class folder is missing or empty.
         UserError: an image cannot be read or has another size (named).
     """
+    paths, labels = list_image_folder(folder, classes)
+    return Labelled(torch.from_numpy(decode(paths, size)), labels)
+
+
+def list_image_folder(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor]:
+    """Paths and labels (N,) of a tree `folder/<class>/*`, class by class, in name order within each; none is opened.
+
+    Raises:
+        Missing: a class folder is missing or empty.
+    """
     missing = [name for name in classes if not (folder / name).is_dir()]
     if missing:
         raise Missing(
@@ -82,7 +93,6 @@ def image_folder(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) 
     ]
     empty = [name for name, members in zip(classes, files, strict=True) if not members]
     if empty:
-        raise Missing(f"{folder} has no images (.png, .jpg) of {', '.join(empty)}. Fetch the data set again.")
+        raise Missing(f"{folder} has no images (.png, .jpg, .jpeg) of {', '.join(empty)}. Fetch the data set again.")
     labels = torch.tensor([label for label, members in enumerate(files) for _ in members])
-    paths = [path for members in files for path in members]
-    return Labelled(torch.from_numpy(decode(paths, size)), labels)
+    return [path for members in files for path in members], labels

@@ -4,6 +4,9 @@ Looked for below the data root as distributed: `CUB_200_2011/` with `images.txt`
 `train_test_split.txt`, `classes.txt`, `bounding_boxes.txt`, `parts/parts.txt`, `parts/part_locs.txt` and
 `images/<class>/*.jpg`. A box is listed by its upper left corner, width and height; it is clipped to its image.
 
+A tree may hold some of the classes, under their official numbers, and the parts of some of the images. Its lists name
+what is there: every image that they list must have a file, a class, a box and its part of the split.
+
 Some pictures are in ImageNet too: a network with ImageNet weights may have seen images of the test part.
 """
 
@@ -14,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -29,7 +32,9 @@ from xcnn.data.tensors import Labelled, TensorDataModule
 from xcnn.errors import Missing, UserError
 
 N_CLASSES = 200
+SIDE = 224  # in pixels, unless another is asked for
 FOLDER = "CUB_200_2011"
+UNKNOWN = (float("nan"),) * 3
 URL = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
 REMEDY = f"Run `make data-cub200`, or fetch {URL} and unpack it below the data root (XCNN_DATA)."
 
@@ -42,7 +47,8 @@ class Birds(Labelled):
 
     Attributes:
         boxes: (N, 4) float32 around the bird: x0, y0, x1, y1 in pixels of `images`, x1 and y1 exclusive.
-        parts: (N, P, 3) float32: x, y in pixels of `images`, and 1 if the part is visible; 0, 0, 0 if it is not.
+        parts: (N, P, 3) float32: x, y in pixels of `images`, and 1 if the part is visible; 0, 0, 0 if it is not, and
+            NaN where the tree does not list the image's parts.
         ids: of the N images: their file names without ending.
     """
 
@@ -62,12 +68,13 @@ class CUB200(TensorDataModule):
 
     Images are resized to a square (bilinear, antialiased, by PIL), whatever their aspect. After `setup()`, `train`,
     `val` and `test` are `Birds`, `pictures` are the test images with their boxes, and `part_names` name the parts.
+    Labels are 0..n - 1 in the order of the classes' official numbers.
 
     Args:
         image_size: side in pixels.
         crop: "whole" image, or the "box" around the bird, as ProtoPNet's published protocol has it; a part outside
             the box is then not visible.
-        labels: the classes to keep, by their names in `classes`, in any order; None keeps all.
+        labels: the classes to keep, by their names in `classes`, in any order; None keeps all that the tree has.
     """
 
     name = "CUB-200-2011"
@@ -84,7 +91,7 @@ class CUB200(TensorDataModule):
         seed: int = 0,
         train_size: int | None = None,
         test_size: int | None = None,
-        image_size: int = 224,
+        image_size: int = SIDE,
         crop: Crop = "whole",
         labels: Sequence[str] | None = None,
     ):
@@ -100,7 +107,11 @@ class CUB200(TensorDataModule):
 
     def load(self) -> tuple[Birds, Birds, tuple[str, ...]]:
         self._tree = _read(self.root.resolve(), self.image_size, self.crop, self.labels)
-        self.part_names, self.name = self._tree.part_names, title(self._tree.classes, self.crop)
+        self.part_names = self._tree.part_names
+        whole = torch.tensor([0.0, 0, self.image_size, self.image_size])
+        boxes = torch.cat([self._tree.train.boxes, self._tree.test.boxes])
+        cropped = self.crop == "box" or torch.allclose(boxes, whole.expand_as(boxes), atol=1e-3)
+        self.name = title(self._tree.classes, cropped, self.image_size)
         return self._tree.train, self._tree.test, self._tree.classes
 
     def setup(self, stage: str = "") -> None:
@@ -117,15 +128,25 @@ class CUB200(TensorDataModule):
         )
 
 
-def title(classes: Collection[str], crop: Crop = "whole") -> str:
-    """The name for results of a data set with these classes."""
+def title(classes: Collection[str], cropped: bool = False, image_size: int = SIDE) -> str:
+    """The name for results of a data set with these classes, of images that end where their boxes do or go on."""
     what = [f"{len(classes)} of {N_CLASSES} classes"] if len(classes) != N_CLASSES else []
-    what += ["cropped to the boxes"] if crop == "box" else []
+    what += ["cropped to the boxes"] if cropped else []
+    what += [f"{image_size} px"] if image_size != SIDE else []
     return CUB200.name + (f" ({', '.join(what)})" if what else "")
 
 
+def described(root: Path) -> str:
+    """What there is below the data root: its name, and whether parts are not known of all images."""
+    listed = list_images(root)
+    known = int((~listed.parts.isnan()).all(2).all(1).sum())
+    return title(listed.classes) + (
+        f", with the parts of {known:,} of {len(listed.paths):,} images," if known < len(listed.paths) else ""
+    )
+
+
 class Listed(NamedTuple):
-    """Which images there are: paths, labels, boxes (N, 4) and parts (N, P, 3), both in pixels of the files."""
+    """Which images there are: paths, labels, boxes (N, 4) and parts (N, P, 3; NaN: not listed), in pixels of files."""
 
     paths: tuple[Path, ...]
     labels: Tensor
@@ -137,7 +158,7 @@ class Listed(NamedTuple):
 
 
 def list_images(root: Path, labels: Collection[str] | None = None) -> Listed:
-    """The images of these classes (None: of all), in the order of their ids, without opening any.
+    """The images of these classes (None: of all that there are), in the order of their ids, without opening any.
 
     Raises:
         Missing: the tree, one of its lists or an image that they list is not there.
@@ -159,9 +180,19 @@ def list_images(root: Path, labels: Collection[str] | None = None) -> Listed:
         ("image_class_labels.txt", class_of), ("train_test_split.txt", is_train), ("bounding_boxes.txt", boxes)
     ):  # fmt: skip
         _same_ids(folder / name, keys, "images.txt", images)
-    _same_ids(folder / "parts" / "part_locs.txt", parts, "images.txt and parts.txt", set(product(images, part_names)))
+    annotated = images.keys() & {image for image, _ in parts}
+    expected = set(product(annotated, part_names))
+    _same_ids(folder / "parts" / "part_locs.txt", parts, "images.txt and parts.txt", expected)
     _same_ids(folder / "image_class_labels.txt", set(class_of.values()), "classes.txt", classes)
 
+    misplaced = [key for key in sorted(images) if PurePosixPath(images[key]).parts[0] != classes[class_of[key]]]
+    if misplaced:
+        key = misplaced[0]
+        raise UserError(
+            f"{folder / 'image_class_labels.txt'} and the folders of images.txt do not fit in {len(misplaced):,} of "
+            f"{len(images):,} images: image {key} is {images[key]}, and its class {class_of[key]} is "
+            f"{classes[class_of[key]]}. Restore these files. {REMEDY}"
+        )
     # 001.Black_footed_Albatross
     called = {key: name.split(".", 1)[-1].replace("_", " ") for key, name in sorted(classes.items())}
     unknown = sorted(set(labels or ()) - set(called.values()))
@@ -195,7 +226,7 @@ def list_images(root: Path, labels: Collection[str] | None = None) -> Listed:
         label,
         train,
         torch.tensor([boxes[key] for key in kept]),
-        torch.tensor([[parts[key, part] for part in sorted(part_names)] for key in kept]),
+        torch.tensor([[parts.get((key, part), UNKNOWN) for part in sorted(part_names)] for key in kept]),
         tuple(called[key] for key in kept_classes),
         tuple(name for _, name in sorted(part_names.items())),
     )

@@ -35,24 +35,32 @@ def read_rgb(path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def decode(paths: Sequence[Path], size: tuple[int, int], resized: tuple[int, int] | None = None) -> np.ndarray:
-    """Equally sized image files as one array (N, 3, height, width) of uint8.
+def decode(
+    paths: Sequence[Path],
+    size: tuple[int, int] | None,
+    resized: tuple[int, int] | None = None,
+    resampling: Image.Resampling = Image.Resampling.BOX,
+) -> np.ndarray:
+    """Image files as one array (N, 3, height, width) of uint8.
 
     Args:
-        size: (height, width) that every file must have.
-        resized: (height, width) of the result, reached by area averaging; None keeps `size`.
+        size: (height, width) that every file must have; None takes files of any size, which needs `resized`.
+        resized: (height, width) of the result; None keeps `size`.
+        resampling: how that is reached; area averaging by default.
 
     Raises:
         UserError: an image cannot be read or has another size (named).
     """
-    images = np.empty((len(paths), 3, *(resized or size)), dtype=np.uint8)
+    shape = resized or size
+    assert shape is not None, "files of any size have no common one"
+    images = np.empty((len(paths), 3, *shape), dtype=np.uint8)
 
     def read(index: int) -> None:
         image = read_rgb(paths[index])
-        if (image.height, image.width) != size:
+        if size and (image.height, image.width) != size:
             raise UserError(f"{paths[index]} is {image.width} x {image.height}, expected {size[1]} x {size[0]} pixels.")
         if resized:
-            image = image.resize((resized[1], resized[0]), Image.Resampling.BOX)
+            image = image.resize((resized[1], resized[0]), resampling)
         images[index] = np.asarray(image).transpose(2, 0, 1)
 
     with ThreadPoolExecutor() as pool:

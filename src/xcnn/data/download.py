@@ -21,7 +21,7 @@ from typing import NamedTuple
 from torchvision import datasets
 from tqdm import tqdm
 
-from xcnn.data import cub200, tiny_imagenet
+from xcnn.data import cub200, imagenette, tiny_imagenet
 from xcnn.data.cifar10 import CIFAR10
 from xcnn.data.imagenet import ImageNetVal
 from xcnn.data.mnist import MNIST
@@ -31,6 +31,7 @@ from xcnn.errors import UserError
 
 TINY_IMAGENET_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"  # of the zip
 CUB200_MD5 = "97eceeb196236b17998738112f37df78"  # of the tgz
+IMAGENETTE_MD5 = "3df6f0d01a2c9592104656642f5e78a3"  # of the tgz
 PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416  # HTTP
 
 
@@ -69,6 +70,10 @@ def _tiny_imagenet(root: Path) -> None:
 
 def _cub200(root: Path) -> None:
     _archive(root, cub200.FOLDER, cub200.URL, "md5", CUB200_MD5, _untar)
+
+
+def _imagenette(root: Path) -> None:
+    _archive(root, imagenette.FETCHED, imagenette.URL, "md5", IMAGENETTE_MD5, _untar)
 
 
 def _archive(
@@ -135,7 +140,12 @@ SOURCES = {
     "tiny-imagenet": Source(
         "Tiny ImageNet", lambda root: tiny_imagenet.title(tiny_imagenet.list_images(root).wnids), _tiny_imagenet
     ),
-    "cub200": Source(cub200.CUB200.name, lambda root: cub200.title(cub200.list_images(root).classes), _cub200),
+    "cub200": Source(cub200.CUB200.name, cub200.described, _cub200),
+    "imagenette": Source(
+        imagenette.Imagenette.name,
+        lambda root: imagenette.title(*(len(paths) for paths, _ in imagenette.list_images(root))),
+        _imagenette,
+    ),
     "imagenet": Source("ImageNet val", _imagenet, None),
 }
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from xcnn.attribution import Method, upsample
 from xcnn.data.pictures import PictureBatch
-from xcnn.evaluation.subject import Columns, Subject, differences, picture_rows, with_intervals
+from xcnn.evaluation.image_rows import Columns, differences, image_rows, with_intervals
+from xcnn.evaluation.subject import Subject
 from xcnn.metrics.faithfulness import Outputs, Protocol, drop_share, increased, wins
 from xcnn.report.cells import Cell, Measured
 
@@ -52,7 +53,7 @@ def measure_faithfulness(
 
     started = time.perf_counter()
     with subject.autocast():  # once around all, so that weights are cast to bfloat16 once
-        rows = picture_rows(cell, subject, chunk, columns)
+        rows = image_rows(cell, subject, chunk, columns)
     seconds["total"] = time.perf_counter() - started
     rows = rows[~rows["broken"]]
     values = {f"{name}": float(column.mean()) for name, column in _per_picture(rows).items()}

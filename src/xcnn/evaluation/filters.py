@@ -5,62 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from xcnn.data.tensors import TensorDataModule, scale
-from xcnn.errors import UserError
-from xcnn.evaluation.feature_maps import accuracy, measured
+from xcnn.evaluation.predictions import accuracy
+from xcnn.evaluation.selection import ImageChoice, choose_image
+from xcnn.evaluation.subject import Subject
 from xcnn.figures import FilterView, save_png, signed_filters
 from xcnn.filters import FilterActivity, measure_activity, score_filters
-from xcnn.language import Description, FilterEvidence, MeasuredDescriber, verify
+from xcnn.language import Describer, Description, FilterEvidence, verify
 from xcnn.models.split import split_at
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.page import Column, Summarise, Summary
 from xcnn.report.tables import PaperNumber, Row, markdown
-
-
-@dataclass(frozen=True)
-class ImageChoice:
-    """A test image chosen by rule, with the network's prediction of it."""
-
-    index: int
-    image: Tensor
-    label: str
-    predicted: str
-    probabilities: Tensor
-
-
-@torch.inference_mode()
-def choose_image(
-    networks: Sequence[nn.Module], data: TensorDataModule, label: str, correct: bool, skip: int = 0
-) -> ImageChoice:
-    """The first test image, in file order, of a class that every network gets right (or every one gets wrong).
-
-    Args:
-        networks: in eval mode; the prediction returned is the last one's.
-        label: name of the class.
-        correct: whether the networks must be right or wrong.
-        skip: pass over this many such images.
-
-    Raises:
-        UserError: there is no such class, or not enough such images.
-    """
-    if label not in data.classes:
-        raise UserError(f"{data.name} has no class {label!r}; there are: {', '.join(data.classes)}.")
-    target = data.classes.index(label)
-    indices = torch.nonzero(data.test.labels == target).flatten()
-    images = scale(data.test.images[indices])
-    probabilities = [torch.cat([network(part).softmax(1) for part in images.split(500)]) for network in networks]
-    fits = torch.stack([(p.argmax(1) == target) == correct for p in probabilities]).all(0)
-    places = torch.nonzero(fits).flatten()
-    if len(places) <= skip:
-        raise UserError(
-            f"{len(places)} test images of {label!r} are {'rightly' if correct else 'wrongly'} classified by every one "
-            f"of {len(networks)} networks, and number {skip + 1} was asked for: choose another class, or train longer."
-        )
-    place = places[skip]
-    chosen = probabilities[-1][place]
-    return ImageChoice(int(indices[place]), images[place], label, data.classes[int(chosen.argmax())], chosen)
 
 
 @dataclass(frozen=True)
@@ -89,18 +45,19 @@ class FilterExplainer:
     """Explains single filters of one layer of a network: scores and activity are measured once, for all images.
 
     Args:
-        network: images to logits, in eval mode.
+        subject: network whose test images give the classes that each filter fires for.
         layer: name of a post-ReLU layer.
-        data: its test images give the classes that each filter fires for.
+        describer: what puts a filter's map into words.
         threshold: t of the masks.
     """
 
-    def __init__(self, network: nn.Module, layer: str, data: TensorDataModule, threshold: float = 0.1):
-        self.layer, self.data, self.threshold = layer, data, threshold
+    def __init__(self, subject: Subject, layer: str, describer: Describer, threshold: float = 0.1):
+        network, self.data = subject.network, subject.data
+        self.layer, self.describer, self.threshold = layer, describer, threshold
         self.split = split_at(network, layer)
-        self.scores = score_filters(network, layer, data.input_size)
+        self.scores = score_filters(network, layer, self.data.input_size)
         self.activity: FilterActivity = measure_activity(
-            network, layer, data.test_dataloader(), len(data.classes), threshold
+            network, layer, self.data.test_dataloader(), len(self.data.classes), threshold
         )
 
     @torch.inference_mode()
@@ -133,7 +90,7 @@ class FilterExplainer:
             self.activity.auroc[:, index],
             self.threshold,
         )
-        description = MeasuredDescriber().describe(evidence)
+        description = self.describer.describe(evidence)
         supported = sum(verdict.outcome == "supported" for verdict in verify(description, evidence))
         view = FilterView(f"{self.layer}/{index}", activation.numpy(), score, description.text)
         return ExplainedFilter(index, view, description, supported)
@@ -141,9 +98,8 @@ class FilterExplainer:
 
 def explained_image(
     cell: Cell,
-    network: nn.Module,
-    data: TensorDataModule,
-    training: dict[str, Any],
+    subject: Subject,
+    describer: Describer,
     *,
     layer: str,
     label: str,
@@ -155,17 +111,17 @@ def explained_image(
 
     Args:
         cell: the picture is left in its folder, `<experiment's name>.png`.
-        network: in eval mode.
-        data: the image is the first test image that fits.
-        training: record of the network's training.
+        subject: network; the image is the first of its test images that fits.
+        describer: what puts the filters' maps into words.
         layer: whose filters are shown; only those that are live on the image.
         label: true class of the image.
         correct: whether the network gets it right.
         top: filters drawn for each sign.
         told: filters of each sign whose words stand in the figure; the words of all are in the record.
     """
-    choice = choose_image([network], data, label, correct)
-    explainer = FilterExplainer(network, layer, data)
+    data = subject.data
+    choice = choose_image([subject.network], data, label, correct)
+    explainer = FilterExplainer(subject, layer, describer)
     order = explainer.ranked(choice.image, choice.predicted)
     scores = explainer.scores[data.classes.index(choice.predicted)]
     positive = [explainer.explain(choice, choice.predicted, k) for k in order[:top] if scores[k] > 0]
@@ -190,7 +146,7 @@ def explained_image(
     explained = [*positive, *negative]
     values = {
         "probability": float(choice.probabilities.max()),
-        "accuracy": accuracy(network, data),
+        "accuracy": accuracy(subject),
         "dead": explainer.activity.dead_share,
         "live": float(len(order)),
         "claims": float(sum(len(f.description.claims) for f in explained)),
@@ -204,7 +160,7 @@ def explained_image(
         "positive": [f.as_record() for f in positive],
         "negative": [f.as_record() for f in negative],
     }
-    return measured(data, training, values, n=1, details=details, files=[f"{name}.png"])
+    return subject.measured(values, 1, details=details, files=[f"{name}.png"])
 
 
 READING = (

@@ -11,120 +11,11 @@ from torch import Tensor
 
 from xcnn.attribution import Explanation, Method, upsample
 from xcnn.data.pictures import PictureBatch
-from xcnn.errors import UserError
-from xcnn.evaluation.subject import Subject, differences, with_intervals
+from xcnn.evaluation.image_rows import differences, with_intervals
+from xcnn.evaluation.subject import Subject
 from xcnn.figures import HeatMapRow
 from xcnn.metrics import Outputs, Protocol, box_mask
 from xcnn.report.tables import markdown
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Which pictures of a list are shown: the first ones, in its order, that every network gets right and that fit.
-
-    Args:
-        n: how many, at most.
-        confidence: what each network's confidence in the picture's class is above.
-        least_boxes, most_boxes: how many boxes are in the crop; None for any number.
-        distinct: no two of one class.
-
-    Raises:
-        UserError: nothing can fit.
-    """
-
-    n: int
-    confidence: float = 0
-    least_boxes: int = 0
-    most_boxes: int | None = None
-    distinct: bool = False
-
-    def __post_init__(self) -> None:
-        if self.n < 1 or (self.most_boxes is not None and self.most_boxes < self.least_boxes) or self.confidence >= 1:
-            raise UserError(f"no picture fits {self}: choose n >= 1, confidence < 1 and most_boxes >= least_boxes.")
-
-    def words(self, networks: Sequence[str]) -> str:
-        """The rule as a page states it: `the first 5 pictures of the list that ...`."""
-        least, most = self.least_boxes, self.most_boxes
-        boxes = (
-            f"{least} boxes or more"
-            if most is None
-            else f"{least} boxes"
-            if most == least
-            else f"{least} to {most} boxes"
-        )
-        parts = [f"{' and '.join(networks)} get{'s' * (len(networks) == 1)} right"]
-        if self.confidence:
-            parts[0] += f" with a confidence above {self.confidence:g}"
-        if least or most is not None:
-            words = f"that {'has' if self.n == 1 else 'have'} {boxes}"
-            parts.append(words.replace(" 1 boxes", " 1 box").replace(" 0 boxes", " no box"))
-        if self.distinct and self.n > 1:
-            parts.append("no two of one class")
-        return f"the first {f'{self.n} pictures' if self.n > 1 else 'picture'} of the list that {', '.join(parts)}"
-
-
-@torch.inference_mode()
-def choose(subjects: Sequence[Subject], rule: Rule) -> tuple[str, ...]:
-    """The ids of the pictures of the first subject's list that fit; all networks see them as it crops them.
-
-    Raises:
-        UserError: there is none.
-    """
-    first = subjects[0]
-    places = range(len(first.pictures))
-    chosen: dict[str, int] = {}
-    for batch in first.pictures.read_ahead(places[i : i + first.batch] for i in places[:: first.batch]):
-        most = torch.inf if rule.most_boxes is None else rule.most_boxes
-        fitting = [place for place, boxes in enumerate(batch.boxes) if rule.least_boxes <= len(boxes) <= most]
-        if not fitting:
-            continue
-        labels, right = batch.labels[fitting], torch.ones(len(fitting), dtype=torch.bool)
-        for subject in subjects:
-            with subject.autocast():
-                logits = subject.network(
-                    subject.normalise(subject.scaled(replace(batch, images=batch.images[fitting])))
-                )
-            confidence, predicted = logits.double().softmax(1).cpu().max(1)
-            right &= (predicted == labels) & (confidence > rule.confidence)
-        for place, label, fits in zip(fitting, labels.tolist(), right.tolist(), strict=True):
-            if fits and not (rule.distinct and label in chosen.values()):
-                chosen[batch.ids[place]] = label
-            if len(chosen) == rule.n:
-                return tuple(chosen)
-    if not chosen:
-        raise UserError(
-            f"{first.name} has no picture that every network gets right and that fits {rule}: ask for less confidence "
-            "or another number of boxes."
-        )
-    return tuple(chosen)
-
-
-def shown(subjects: Sequence[Subject], rules: Sequence[Mapping[str, Any]], ids: Sequence[str] | None) -> PictureBatch:
-    """The pictures that a figure shows: those with these ids, in this order, or else those that each rule chooses.
-
-    Args:
-        subjects: as for `choose`.
-        rules: arguments of `Rule`, of each.
-        ids: None for the rules' choice.
-
-    Raises:
-        UserError: the list has no such picture, or none that fits.
-    """
-    pictures = subjects[0].pictures
-    chosen = dict.fromkeys(ids or (name for rule in rules for name in choose(subjects, Rule(**rule))))
-    places = {name: place for place, name in enumerate(pictures.ids)}
-    if unknown := [name for name in chosen if name not in places]:
-        raise UserError(
-            f"{subjects[0].name} has no picture {', '.join(unknown)}; its ids are like {', '.join(pictures.ids[:2])}."
-        )
-    return pictures.read([places[name] for name in chosen])
-
-
-def shown_words(figure: Mapping[str, Any], networks: Sequence[str]) -> str:
-    """What `shown` chose, as a page states it, from the figure's settings (`rules`, `pictures`)."""
-    if figure["pictures"]:
-        return "the pictures named by `figure.pictures`"
-    return "; ".join(Rule(**rule).words(networks) for rule in figure["rules"])
 
 
 @dataclass(frozen=True)
@@ -174,7 +65,7 @@ class Gallery:
         return Protocol("top_fraction", "black", fraction).masks(maps) > 0
 
     @torch.inference_mode()
-    def left(self, method: str, fraction: float) -> Tensor:
+    def retained_confidence(self, method: str, fraction: float) -> Tensor:
         """The confidence in the same class when only `kept` is shown, on black: (n,)."""
         protocol, found = Protocol("top_fraction", "black", fraction), []
         masks, targets = self.kept(method, fraction), self.explanations[method].targets

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from xcnn.attribution import Method, upsample
 from xcnn.data.pictures import PictureBatch
-from xcnn.evaluation.subject import Columns, Subject, differences, named, picture_rows, with_intervals
+from xcnn.evaluation.image_rows import Columns, differences, image_rows, named, with_intervals
+from xcnn.evaluation.subject import Subject
 from xcnn.figures import Curve, curves_plot
 from xcnn.metrics import (
     auc,
@@ -119,7 +120,7 @@ def measure_localisation(
         found["road"][places] = road_combined(road_scores(score, images, own, chosen, batch=size)).float().cpu()
         return found
 
-    rows = picture_rows(cell, subject, chunk, columns)
+    rows = image_rows(cell, subject, chunk, columns)
     rows = rows[~rows["broken"]]
     values = {str(name): float(rows[name].mean()) for name in metrics_of(rows)}
     return subject.measured({**values, "top1": float((rows["label"] == rows["target"]).mean())}, len(rows))

@@ -1,141 +1,59 @@
-"""A network whose classes are explained by prototypes, and what it says of all training and test images."""
+"""The prototypes of a subject, in the space in which they are compared with images."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Sequence
 
-import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from xcnn.data.tensors import Labelled, TensorDataModule, scale
-from xcnn.device import autocast, device_name
+from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import UserError
+from xcnn.evaluation.subject import Subject
 from xcnn.figures import PartPrototype
 from xcnn.models.protopnet import ProtoPNet
-from xcnn.prototypes import Codebook, Columns, Encoder
 from xcnn.prototypes.codebook import fitted
-from xcnn.report.cells import Cell, Measured
 from xcnn.report.tables import Row
 
-BATCH = 256  # images that go through a ProtoPNet at a time
+
+def prototypes_of(subject: Subject) -> tuple[Tensor, Tensor]:
+    """Prototypes (K, D) and the class of each (K,), in the space of `embeddings`."""
+    if isinstance(subject.network, ProtoPNet):
+        return subject.network.prototypes.detach().flatten(1), subject.network.class_of
+    assert subject.method is not None
+    book = fitted(subject.method.codebook)
+    return book.prototypes, book.class_of
 
 
-class Posthoc(Protocol):
-    """What explains a trained network afterwards: `KMEx`, `EncoderExplanation`, or a newcomer's.
+@torch.no_grad()
+def embeddings(subject: Subject, images: Tensor) -> Tensor:
+    """What prototypes of images are compared with, (N, D): the average over locations of the encoder's output.
 
-    What `explain` gives has `predicted` and `logits`, and `tied` where classes may have as many votes.
+    Of a ProtoPNet, the average over locations of its add-on layers' output.
     """
-
-    encoder: Encoder
-
-    @property
-    def codebook(self) -> Codebook | None: ...
-    def fit(self, images: Tensor, labels: Tensor) -> "Posthoc": ...
-    def explain(self, images: Tensor) -> Any: ...
-    def save(self, path: str | Path) -> None: ...
-    def load(self, path: str | Path) -> "Posthoc": ...
+    with subject.autocast():
+        if isinstance(subject.network, ProtoPNet):
+            parts = (subject.prepare(part.to(subject.device)) for part in images.split(subject.batch))
+            return torch.cat([subject.network.latent(part).mean((2, 3)).float() for part in parts])
+        assert subject.method is not None
+        return subject.method.encoder.embeddings(images)
 
 
-def prepared(images: Tensor, normalise: Callable[[Tensor], Tensor] | None) -> Tensor:
-    """Bytes (N, C, H, W) to a network's input."""
-    scaled = scale(images)
-    return (scaled if normalise is None else normalise(scaled)).contiguous(memory_format=torch.channels_last)
+def training_share(data: TensorDataModule, share: float | None, seed: int) -> Tensor:
+    """Places among the training images: all, or this share of each class (one at least), drawn by the seed.
 
-
-@dataclass(frozen=True)
-class Prototyped:
-    """A trained network, its prototypes, and its data.
-
-    Args:
-        network: in eval mode, on `device`; a ProtoPNet has its prototypes within.
-        method: what explains it afterwards; None for a ProtoPNet.
-        data: what it was trained on; `train` is without the share held out for selection.
-        training: its record.
-        prepare: bytes to the network's input.
-        device, precision: "bf16-mixed" runs the network under autocast to bfloat16.
+    Raises:
+        UserError: a share that is not in (0, 1].
     """
-
-    network: nn.Module
-    method: Columns | Posthoc | None
-    data: TensorDataModule
-    training: Mapping[str, Any]
-    prepare: partial[Tensor]
-    device: torch.device
-    precision: str = "32-true"
-
-    def autocast(self) -> torch.autocast:
-        return autocast(self.device, self.precision)
-
-    @property
-    def prototypes(self) -> tuple[Tensor, Tensor]:
-        """Prototypes (K, D) and the class of each (K,), in the space of `embeddings`."""
-        if isinstance(self.network, ProtoPNet):
-            return self.network.prototypes.detach().flatten(1), self.network.class_of
-        assert self.method is not None
-        book = fitted(self.method.codebook)
-        return book.prototypes, book.class_of
-
-    @torch.no_grad()
-    def embeddings(self, images: Tensor) -> Tensor:
-        """What prototypes of images are compared with, (N, D): the average over locations of the encoder's output.
-
-        Of a ProtoPNet, the average over locations of its add-on layers' output.
-        """
-        with self.autocast():
-            if isinstance(self.network, ProtoPNet):
-                parts = images.split(BATCH)
-                return torch.cat(
-                    [self.network.latent(self.prepare(p.to(self.device))).mean((2, 3)).float() for p in parts]
-                )
-            assert self.method is not None
-            return self.method.encoder.embeddings(images)
-
-    def share(self, share: float | None, seed: int) -> Tensor:
-        """Places among the training images: all, or this share of each class (one at least), drawn by the seed.
-
-        Raises:
-            UserError: a share that is not in (0, 1].
-        """
-        labels = self.data.train.labels
-        if share is None:
-            return torch.arange(len(labels))
-        if not 0 < share <= 1:
-            raise UserError(f"fit_share must be in (0, 1], or null for all training images, not {share}.")
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-        members = [order[labels[order] == j] for j in range(len(self.data.classes))]
-        return torch.cat([part[: max(1, round(share * len(part)))] for part in members]).sort().values
-
-    @torch.no_grad()
-    def said(self, images: Tensor) -> dict[str, Tensor]:
-        """Of bytes (n, C, H, W): the class predicted, that of the network's classifier, and whether there was a tie."""
-        with self.autocast():
-            images = images.to(self.device)
-            if self.method is None:
-                parts = [self.network(self.prepare(part)).argmax(1) for part in images.split(BATCH)]
-                return {"predicted": torch.cat(parts)}
-            if isinstance(self.method, Columns):
-                return {"predicted": self.method.predict(images)}
-            found = self.method.explain(images)
-        said = {"predicted": found.predicted, "network": found.logits.argmax(1)}
-        return {**said, "tied": found.tied} if hasattr(found, "tied") else said
-
-    def measured(self, values: Mapping[str, float], n: int, **more: Any) -> Measured:
-        return Measured(
-            values,
-            n,
-            {"name": self.data.name, "manifest": self.data.manifest},
-            weights=self.training["weights"],
-            training=self.training,
-            device=device_name(self.device),
-            precision=self.precision,
-            **more,
-        )
+    labels = data.train.labels
+    if share is None:
+        return torch.arange(len(labels))
+    if not 0 < share <= 1:
+        raise UserError(f"fit_share must be in (0, 1], or null for all training images, not {share}.")
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    members = [order[labels[order] == j] for j in range(len(data.classes))]
+    return torch.cat([part[: max(1, round(share * len(part)))] for part in members]).sort().values
 
 
-def learnt_parts(subject: Prototyped, classes: int) -> dict[str, list[PartPrototype]]:
+def learnt_parts(subject: Subject, classes: int) -> dict[str, list[PartPrototype]]:
     """The prototypes of a ProtoPNet's first classes where the last push found them, by class.
 
     The box is the location's own share of the image, not its receptive field, which may be all of it.
@@ -154,24 +72,6 @@ def learnt_parts(subject: Prototyped, classes: int) -> dict[str, list[PartProtot
             box += [box[0] + width / columns, box[1] + height / rows]
             found.setdefault(name, []).append(PartPrototype(train.images[image].numpy(), box, f"image {image}"))
     return found
-
-
-def prediction_rows(cell: Cell, subject: Prototyped, chunk: int, of: Sequence[str] = ("train", "test")) -> pd.DataFrame:
-    """A row for each training image, then each test image: `part`, `label` and what `Prototyped.said` says."""
-    parts: dict[str, Labelled] = {name: getattr(subject.data, name) for name in of}
-    sizes = {name: len(part) for name, part in parts.items()}
-
-    def measure(places: range) -> pd.DataFrame:
-        frames, start = [], 0
-        for name, part in parts.items():
-            own = slice(max(places.start - start, 0), max(min(places.stop - start, sizes[name]), 0))
-            start += sizes[name]
-            if own.start < own.stop:
-                said = {key: values.cpu().numpy() for key, values in subject.said(part.images[own]).items()}
-                frames.append(pd.DataFrame({"part": name, "label": part.labels[own].numpy(), **said}))
-        return pd.concat(frames)
-
-    return cell.rows(sum(sizes.values()), chunk, measure)
 
 
 def by_network(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
@@ -202,16 +102,3 @@ def points(difference: float) -> str:
     """A difference in points, with its sign; of what rounds to nothing, none."""
     shown = f"{difference:+.1f}"
     return "0.0" if float(shown) == 0 else shown
-
-
-def accuracies(rows: pd.DataFrame) -> dict[str, float]:
-    """In %: `train`, `test`, right predictions; `agrees/<part>`, as the network's own classifier; `tied/<part>`,
-    decided by distances because several classes had as many locations."""
-    values = {}
-    for part, frame in rows.groupby("part"):
-        values[str(part)] = 100 * float((frame["predicted"] == frame["label"]).mean())
-        if "network" in frame:
-            values[f"agrees/{part}"] = 100 * float((frame["predicted"] == frame["network"]).mean())
-        if "tied" in frame:
-            values[f"tied/{part}"] = 100 * float(frame["tied"].mean())
-    return values

@@ -9,6 +9,7 @@ from xcnn.prototypes.encoder_explanation import EncoderExplained, EncoderExplana
 from xcnn.prototypes.k_means import KMeans, nearest
 from xcnn.prototypes.kmex import KMEx, NearestPrototype
 from xcnn.prototypes.patches import Patch, nearest_patches
+from xcnn.prototypes.posthoc import Posthoc
 from xcnn.prototypes.segments import class_attribution, propagated, segment_means
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "KMeans",
     "NearestPrototype",
     "Patch",
+    "Posthoc",
     "alignment",
     "class_attribution",
     "composite",

@@ -1,0 +1,65 @@
+"""A row for each image of a list, and what is known of their means: intervals and paired differences."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from xcnn.data.pictures import PictureBatch
+from xcnn.evaluation.subject import Subject
+from xcnn.metrics.bootstrap import interval, paired_difference
+from xcnn.report.cells import Cell
+
+Columns = Mapping[str, Sequence[Any] | Tensor]
+
+
+def image_rows(cell: Cell, subject: Subject, chunk: int, columns: Callable[[PictureBatch], Columns]) -> pd.DataFrame:
+    """A row for each image: its id, whether it could not be read (`broken`), its label, and `columns` of a batch.
+
+    Args:
+        chunk: number of images whose rows a kill can cost; whole batches of the subject.
+    """
+    pictures = subject.pictures
+
+    def measure(places: range) -> pd.DataFrame:
+        parts = [places[i : i + subject.batch] for i in range(0, len(places), subject.batch)]
+        frames = []
+        for batch in pictures.read_ahead(parts):
+            found = {
+                name: values.cpu().numpy() if isinstance(values, Tensor) else values
+                for name, values in (columns(batch) if len(batch.ids) else {}).items()
+            }
+            frames.append(pd.DataFrame({"id": batch.ids, "label": batch.labels.numpy(), **found}))
+        rows = pd.concat(frames).set_index("id").reindex([pictures.ids[place] for place in places])
+        rows.insert(0, "broken", rows["label"].isna())
+        return rows.reset_index()
+
+    if chunk % subject.batch:
+        raise AssertionError(f"chunks of {chunk} do not hold whole batches of {subject.batch}")
+    return cell.rows(len(pictures), chunk, measure)
+
+
+def with_intervals(table: pd.DataFrame) -> dict[str, float]:
+    """`metric/choice` of each column: its mean over images, and `metric.low/choice`, `metric.high/choice`."""
+    found = interval(table.to_numpy(float))
+    return {
+        named(str(column), part): float(values[place])
+        for part, values in (("", found.mean), ("low", found.low), ("high", found.high))
+        for place, column in enumerate(table)
+    }
+
+
+def differences(table: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
+    """`metric.less/choice`: the mean difference to the reference's column, image by image, with interval and p."""
+    found = paired_difference(table.to_numpy(float), reference[list(table)].to_numpy(float))
+    parts = (("less", found.mean), ("less_low", found.low), ("less_high", found.high), ("less_p", found.p))
+    return {
+        named(str(column), part): float(values[place]) for part, values in parts for place, column in enumerate(table)
+    }
+
+
+def named(column: str, part: str) -> str:
+    """`drop_confidence/soft-black` and `low` to `drop_confidence.low/soft-black`."""
+    metric, slash, choice = column.partition("/")
+    return f"{metric}.{part}{slash}{choice}" if part else column

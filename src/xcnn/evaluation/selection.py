@@ -1,0 +1,168 @@
+"""Which images are shown: the first of a list that fit a rule, or those that are named."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xcnn.data.pictures import PictureBatch
+from xcnn.data.tensors import TensorDataModule, scale
+from xcnn.errors import UserError
+from xcnn.evaluation.subject import Subject
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """A test image chosen by rule, with the network's prediction of it."""
+
+    index: int
+    image: Tensor
+    label: str
+    predicted: str
+    probabilities: Tensor
+
+
+@torch.inference_mode()
+def choose_image(
+    networks: Sequence[nn.Module], data: TensorDataModule, label: str, correct: bool, skip: int = 0
+) -> ImageChoice:
+    """The first test image, in file order, of a class that every network gets right (or every one gets wrong).
+
+    Args:
+        networks: in eval mode; the prediction returned is the last one's.
+        label: name of the class.
+        correct: whether the networks must be right or wrong.
+        skip: pass over this many such images.
+
+    Raises:
+        UserError: there is no such class, or not enough such images.
+    """
+    if label not in data.classes:
+        raise UserError(f"{data.name} has no class {label!r}; there are: {', '.join(data.classes)}.")
+    target = data.classes.index(label)
+    indices = torch.nonzero(data.test.labels == target).flatten()
+    images = scale(data.test.images[indices])
+    probabilities = [torch.cat([network(part).softmax(1) for part in images.split(500)]) for network in networks]
+    fits = torch.stack([(p.argmax(1) == target) == correct for p in probabilities]).all(0)
+    places = torch.nonzero(fits).flatten()
+    if len(places) <= skip:
+        raise UserError(
+            f"{len(places)} test images of {label!r} are {'rightly' if correct else 'wrongly'} classified by every one "
+            f"of {len(networks)} networks, and number {skip + 1} was asked for: choose another class, or train longer."
+        )
+    place = places[skip]
+    chosen = probabilities[-1][place]
+    return ImageChoice(int(indices[place]), images[place], label, data.classes[int(chosen.argmax())], chosen)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which pictures of a list are shown: the first ones, in its order, that every network gets right and that fit.
+
+    Args:
+        n: how many, at most.
+        confidence: what each network's confidence in the picture's class is above.
+        least_boxes, most_boxes: how many boxes are in the crop; None for any number.
+        distinct: no two of one class.
+
+    Raises:
+        UserError: nothing can fit.
+    """
+
+    n: int
+    confidence: float = 0
+    least_boxes: int = 0
+    most_boxes: int | None = None
+    distinct: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or (self.most_boxes is not None and self.most_boxes < self.least_boxes) or self.confidence >= 1:
+            raise UserError(f"no picture fits {self}: choose n >= 1, confidence < 1 and most_boxes >= least_boxes.")
+
+    def words(self, networks: Sequence[str]) -> str:
+        """The rule as a page states it: `the first 5 pictures of the list that ...`."""
+        least, most = self.least_boxes, self.most_boxes
+        boxes = (
+            f"{least} boxes or more"
+            if most is None
+            else f"{least} boxes"
+            if most == least
+            else f"{least} to {most} boxes"
+        )
+        parts = [f"{' and '.join(networks)} get{'s' * (len(networks) == 1)} right"]
+        if self.confidence:
+            parts[0] += f" with a confidence above {self.confidence:g}"
+        if least or most is not None:
+            words = f"that {'has' if self.n == 1 else 'have'} {boxes}"
+            parts.append(words.replace(" 1 boxes", " 1 box").replace(" 0 boxes", " no box"))
+        if self.distinct and self.n > 1:
+            parts.append("no two of one class")
+        return f"the first {f'{self.n} pictures' if self.n > 1 else 'picture'} of the list that {', '.join(parts)}"
+
+
+@torch.inference_mode()
+def choose(subjects: Sequence[Subject], rule: Rule) -> tuple[str, ...]:
+    """The ids of the pictures of the first subject's list that fit; all networks see them as it crops them.
+
+    Raises:
+        UserError: there is none.
+    """
+    first = subjects[0]
+    places = range(len(first.pictures))
+    chosen: dict[str, int] = {}
+    for batch in first.pictures.read_ahead(places[i : i + first.batch] for i in places[:: first.batch]):
+        most = torch.inf if rule.most_boxes is None else rule.most_boxes
+        fitting = [place for place, boxes in enumerate(batch.boxes) if rule.least_boxes <= len(boxes) <= most]
+        if not fitting:
+            continue
+        labels, right = batch.labels[fitting], torch.ones(len(fitting), dtype=torch.bool)
+        for subject in subjects:
+            with subject.autocast():
+                logits = subject.network(
+                    subject.normalise(subject.scaled(replace(batch, images=batch.images[fitting])))
+                )
+            confidence, predicted = logits.double().softmax(1).cpu().max(1)
+            right &= (predicted == labels) & (confidence > rule.confidence)
+        for place, label, fits in zip(fitting, labels.tolist(), right.tolist(), strict=True):
+            if fits and not (rule.distinct and label in chosen.values()):
+                chosen[batch.ids[place]] = label
+            if len(chosen) == rule.n:
+                return tuple(chosen)
+    if not chosen:
+        raise UserError(
+            f"{first.name} has no picture that every network gets right and that fits {rule}: ask for less confidence "
+            "or another number of boxes."
+        )
+    return tuple(chosen)
+
+
+def select_images(
+    subjects: Sequence[Subject], rules: Sequence[Mapping[str, Any]], ids: Sequence[str] | None
+) -> PictureBatch:
+    """The pictures that a figure shows: those with these ids, in this order, or else those that each rule chooses.
+
+    Args:
+        subjects: as for `choose`.
+        rules: arguments of `Rule`, of each.
+        ids: None for the rules' choice.
+
+    Raises:
+        UserError: the list has no such picture, or none that fits.
+    """
+    pictures = subjects[0].pictures
+    chosen = dict.fromkeys(ids or (name for rule in rules for name in choose(subjects, Rule(**rule))))
+    places = {name: place for place, name in enumerate(pictures.ids)}
+    if unknown := [name for name in chosen if name not in places]:
+        raise UserError(
+            f"{subjects[0].name} has no picture {', '.join(unknown)}; its ids are like {', '.join(pictures.ids[:2])}."
+        )
+    return pictures.read([places[name] for name in chosen])
+
+
+def selection_words(figure: Mapping[str, Any], networks: Sequence[str]) -> str:
+    """What `select_images` chose, as a page states it, from the figure's settings (`rules`, `pictures`)."""
+    if figure["pictures"]:
+        return "the pictures named by `figure.pictures`"
+    return "; ".join(Rule(**rule).words(networks) for rule in figure["rules"])

@@ -1,0 +1,185 @@
+"""Configurations: composed, checked once, and reduced to the plain settings that a result depends on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from xcnn.errors import UserError
+from xcnn.fingerprint import file_hash
+from xcnn.report.cells import Cell
+from xcnn.report.provenance import REPOSITORY
+
+CONF = REPOSITORY / "conf"
+
+# No part of a fingerprint: where things are, what runs and how tables name it, and how much is computed at a time.
+PLACE = ("paths", "logger", "sweeps", "optional_sweeps", "identity", "cell", "order", "titles")
+AMOUNTS = ("batch", "chunk", "perturbed_batch")
+PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
+# What a network, a recipe or a data set offers: a setting only where a configuration reads it, by interpolation
+# (`layer: ${cam_layer}` of an attribution method). Variants are stated as what they resolve to.
+OFFERED = ("cam_layer", "blocks", "stages", "groups", "variants")
+
+OmegaConf.register_new_resolver("repository", lambda part: str(REPOSITORY / part), replace=True)
+
+
+def experiments() -> list[str]:
+    """The identities of all experiments, from their configurations."""
+    folder = CONF / "experiment"
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.glob("*/*.yaml"))
+
+
+def compose(identity: str, overrides: Sequence[str] | None = None) -> DictConfig:
+    """The configuration of an experiment (`deconvolve/ablation`), as its cells see it before a sweep's overrides.
+
+    Raises:
+        UserError: there is no such experiment (lists those there are), or an override names what is not there.
+    """
+    known = experiments()
+    if identity not in known:
+        raise UserError(f"unknown experiment {identity!r}; there are: {', '.join(known)}.")
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose("main", [f"experiment={identity}", f"identity={identity}", *(overrides or [])])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explained_error(error)) from error
+
+
+def explained_error(error: Exception) -> str:
+    """What Hydra or OmegaConf found wrong, without search paths: of an unknown option, the options there are."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = str(error.missing_cfg_file or "").rpartition("/")
+        return f"there is no {group or 'configuration'} {name!r}; there are: {', '.join(sorted(error.options))}."
+    return str(error).strip()
+
+
+def checked(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration, if each overridden value is of the kind of the one in whose place it stands.
+
+    Raises:
+        UserError: a value of another kind, an amount below 1, or a chunk that does not hold whole batches.
+    """
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for each in parsed:
+        group = each.key_or_group
+        emptied = group in ("data", "model", "attribution", "prototypes") and each.value() is None
+        if emptied and compose(cfg.identity).get(group) is not None:
+            options = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+            raise UserError(f"{cfg.identity} needs a choice of {group}, not null; there are: {options}.")
+    own = {each.key_or_group: each for each in parsed if each.key_or_group not in groups}
+    if own:
+        chosen = [text for text, each in zip(overrides, parsed, strict=True) if each.key_or_group in groups]
+        given = [text for text in chosen if not text.startswith(("experiment=", "identity="))]
+        base = compose(cfg.identity, given)
+        for key in own:
+            _same_kind(key, OmegaConf.select(base, key), OmegaConf.select(cfg, key))
+    amounts = [name for name in (*AMOUNTS, "data.batch_size") if OmegaConf.select(cfg, name) is not None]
+    for name in amounts:
+        if (amount := OmegaConf.select(cfg, name)) < 1:
+            raise UserError(f"{name} must be at least 1, not {amount}.")
+    if {"batch", "chunk"} <= set(amounts) and cfg.chunk % cfg.batch:
+        raise UserError(
+            f"chunk={cfg.chunk} does not hold whole batches of {cfg.batch} images: choose a multiple, such as "
+            f"chunk={cfg.batch * max(1, round(cfg.chunk / cfg.batch))}."
+        )
+    return cfg
+
+
+def _same_kind(key: str, default: Any, value: Any) -> None:
+    kinds: dict[type, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str, int, float)}
+    kind = type(default)
+    if default is None or value is None or kind not in kinds:
+        return
+    fits = isinstance(value, kinds[kind]) and (kind is bool or not isinstance(value, bool))
+    if not fits or value == "":
+        names = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}
+        raise UserError(f"{key} must be {names[kind]}, such as {default!r}, not {value!r}.")
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration as plain values, interpolations resolved."""
+    found: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return found
+
+
+def settings(cfg: DictConfig) -> dict[str, Any]:
+    """What a cell's result depends on, as plain values: all but places, devices, loggers and amounts at a time.
+
+    A class or function stands in it by its own name, not by the module that it is imported from; a file of weights, or
+    a list of images, by its name and the hash of its content (None while it is missing), not by its folder.
+    """
+    found = {key: value for key, value in plain(cfg).items() if key not in (*PLACE, *AMOUNTS, *OFFERED)}
+    found["data"] = {key: value for key, value in found["data"].items() if key != "root"}
+    found["trainer"] = {key: value for key, value in found["trainer"].items() if key not in PLACE_OF_TRAINER}
+    for part, key in (("model", "weights"), ("data", "files")):
+        if (found.get(part) or {}).get(key):
+            path = Path(found[part][key])
+            content = file_hash(path) if path.is_file() else None
+            found[part] = {**found[part], key: {"file": path.name, "hash": content}}
+    named: dict[str, Any] = _named(found)
+    return named
+
+
+def _named(value: Any) -> Any:
+    """Plain values with each `_target_` as `class`, without its module, and without `_partial_`."""
+    if isinstance(value, dict):
+        return {
+            "class" if key == "_target_" else key: each.rpartition(".")[2] if key == "_target_" else _named(each)
+            for key, each in value.items()
+            if key != "_partial_"
+        }
+    return [_named(each) for each in value] if isinstance(value, list) else value
+
+
+def build(node: DictConfig | None, **arguments: Any) -> Any:
+    """The object that a part of the configuration describes; None for None.
+
+    Raises:
+        UserError: as the object's own class or function raised it, without Hydra's words around it; of what cannot be
+            made for another reason, the first cause.
+    """
+    try:
+        return instantiate(node, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        first = error.__cause__
+        while first is not None and first.__cause__ is not None:
+            first = first.__cause__
+        raise UserError(
+            f"the configuration names what cannot be made: {first or error}. A module of your own must be importable: "
+            "PYTHONPATH=<its folder>. XCNN_TRACEBACK=1 shows all."
+        ) from error
+
+
+def varied(cfg: DictConfig, own: Sequence[str], *overrides: str) -> DictConfig:
+    """The configuration of a cell with these overrides of its own, and some choices changed."""
+    kept = [override for override in own if not override.startswith(("experiment=", "identity="))]
+    return compose(cfg.identity, [*kept, *overrides])
+
+
+def cell_of(cfg: DictConfig, overrides: Sequence[str] = ()) -> Cell:
+    """The cell that a configuration describes.
+
+    Its settings hold its own choices and those of other configurations that it uses besides, as it names them under
+    `variants`: for each group a list of them, which may hold lists (`attribution: [grad_cam, [random]]`).
+    """
+    chosen = settings(cfg)
+    named: dict[str, list[Any]] = plain(cfg).get("variants") or {}
+    for group, lists in named.items():
+        names = (name for part in lists for name in ([part] if isinstance(part, str) else part))
+        for name in dict.fromkeys(names):
+            one = settings(varied(cfg, overrides, f"{group}={name}"))
+            chosen.setdefault("variants", {})[f"{group}={name}"] = one.get(group)
+    labels = {"dataset": cfg.dataset, "model": cfg.network, "method": cfg.method, "seed": cfg.seed}
+    folder = Path(cfg.paths.runs) / cfg.identity / cfg.cell
+    return Cell(cfg.identity, cfg.cell, folder, chosen, labels, overrides)

@@ -1,0 +1,274 @@
+"""The parts that a cell's configuration describes, each built once; the subjects that they make up.
+
+Where the networks come from: trained here (resumed or loaded if some cell trained them before), or from a file of
+weights. What is handed on is plain: modules, tensors, numbers.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from xcnn.attribution import Method
+from xcnn.data.tensors import TensorDataModule, scale
+from xcnn.errors import UserError
+from xcnn.evaluation.prototypes import training_share
+from xcnn.evaluation.subject import Subject
+from xcnn.files import locked
+from xcnn.fingerprint import file_hash, fingerprint
+from xcnn.launch.compose import build, plain, settings, varied
+from xcnn.launch.loggers import curve_loggers
+from xcnn.launch.options import Options, as_options
+from xcnn.models import Preprocessing, fold_batch_norm, restate_batch_norm
+from xcnn.models.fine_tuned import statistics_folded
+from xcnn.models.protopnet import ProtoPNet
+from xcnn.prototypes import Columns, Encoder
+from xcnn.report.provenance import provenance
+from xcnn.training.classifier import Classifier
+from xcnn.training.fit import fit
+from xcnn.training.protopnet import ProtoPNetTraining
+
+RECALIBRATED = 512  # training images whose statistics stand in for those that a file of weights has not
+
+
+class Setup:
+    """What one cell is made of. `setup.options` is its configuration as plain values.
+
+    Args:
+        cfg: the composed configuration of the cell.
+        overrides: the cell's own overrides, which its variants share.
+    """
+
+    def __init__(self, cfg: DictConfig, overrides: Sequence[str] = ()):
+        self._cfg, self._overrides = cfg, overrides
+
+    @cached_property
+    def options(self) -> Options:
+        """The whole configuration as plain values."""
+        found: Options = as_options(plain(self._cfg))
+        return found
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on; see `compose.settings`."""
+        return settings(self._cfg)
+
+    @cached_property
+    def data(self) -> TensorDataModule:
+        """The data set, loaded.
+
+        Raises:
+            Missing: it is not at hand.
+            UserError: the network has another number of classes.
+        """
+        data: TensorDataModule = build(self._cfg.data)
+        data.setup()
+        if len(data.classes) != self.options.n_classes:
+            raise UserError(
+                f"{data.name} has {len(data.classes)} classes, and the network {self.options.n_classes}: n_classes="
+                f"{len(data.classes)}, or choose the classes."
+            )
+        return data
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing | None:
+        """What the network expects of its images; None where it takes them as they are."""
+        found: Preprocessing | None = build(self._cfg.get("preprocessing"))
+        return found
+
+    @property
+    def normalise(self) -> Callable[[Tensor], Tensor] | None:
+        """Images in [0, 1] to the network's input; None where it takes them as they are."""
+        return None if self.preprocessing is None else self.preprocessing.normalise
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cuda" if self.options.trainer.accelerator == "gpu" else "cpu")
+
+    def variant(self, *overrides: str) -> "Setup":
+        """This setup with some choices changed (`penalty=none`): the "before" of a before and after.
+
+        It shares the data set, if that is the same.
+        """
+        other = Setup(varied(self._cfg, self._overrides, *overrides), [*self._overrides, *overrides])
+        if "data" in self.__dict__ and self.options["data"] == other.options["data"]:
+            other.__dict__["data"] = self.data
+        return other
+
+    # Networks
+
+    def model(self, **arguments: Any) -> nn.Module:
+        """The configured network, as its configuration makes it."""
+        network: nn.Module = build(self._cfg.model, **arguments)
+        return network
+
+    def weights(self) -> str | None:
+        """Hash of the configured file of weights; None where there is none."""
+        return (self.settings["model"]["weights"] or {}).get("hash")
+
+    def trained(self) -> Subject:
+        """The network that this configuration trains: loaded if some cell trained it before, else resumed or trained.
+
+        In eval mode on the CPU, to be measured in float32.
+        """
+        training = self._cfg.training
+        torch.manual_seed(self.options.seed)
+        module = Classifier(
+            self._trainable(),
+            build(training.optimizer),
+            data_term=training.data_term,
+            penalty=build(self._cfg.penalty),
+            layers=self.options.layers,
+            schedule=build(training.get("schedule")),
+            sizes={int(epoch): side for epoch, side in (training.get("sizes") or {}).items()},
+            **self._handling,
+        )
+        keys = ("model", "penalty", "layers", "training")
+        return self._fitted(module, keys, training.max_epochs, training.get("select"))
+
+    def protopnet(self) -> Subject:
+        """The ProtoPNet that this configuration trains on its model, likewise loaded, resumed or trained."""
+        chosen = self.options.protopnet
+        torch.manual_seed(self.options.seed)
+        network = ProtoPNet(
+            self._trainable(), chosen.blocks[-1], self.options.n_classes, chosen.per_class, chosen.channels
+        )
+        module: ProtoPNetTraining = build(self._cfg.protopnet.training)(network, **self._handling)
+        return self._fitted(module, ("model", "protopnet"), module.max_epochs, augment=True)
+
+    def prototyped(self) -> Subject:
+        """The configured prototypes of the configured network: loaded if some cell fitted them before, else fitted.
+
+        With `protopnet` in the configuration, they are those that a ProtoPNet learnt.
+        """
+        if "protopnet" in self.options:
+            return self._placed(self.protopnet())
+        subject = self._placed(self.trained())
+        blocks, depth = self.options.encoder.blocks, self.options.encoder.depth
+        if not 1 <= depth <= len(blocks):
+            raise UserError(
+                f"encoder.depth must be in 1..{len(blocks)}, the number of the network's blocks, not {depth}."
+            )
+        encoder = Encoder(subject.network, blocks[-depth:], subject.prepare, self.options.batch)
+        method = build(self._cfg.prototypes)(encoder)
+        if isinstance(method, Columns):
+            return replace(subject, method=method)
+        name = fingerprint(self._of_prototypes(subject, method))
+        path = Path(self.options.paths.runs) / "prototypes" / f"{name}.safetensors"
+        with locked(path.with_suffix(".lock")):
+            if not path.is_file():
+                train, share = subject.data.train, training_share(subject.data, self.fit_share, self.options.seed)
+                with subject.autocast():
+                    method.fit(train.images[share], train.labels[share])
+                method.save(path)
+            return replace(subject, method=method.load(path))
+
+    def explained(self) -> Subject:
+        """The configured network with its weights (BatchNorm folded), and the images of the configured data set.
+
+        With `training=...` the network is the one that this configuration trains.
+
+        Raises:
+            Missing: there are no such weights at hand.
+        """
+        if self.options.get("training"):
+            subject = self.trained()
+            return self._placed(replace(subject, network=fold_batch_norm(subject.network)))
+        network = fold_batch_norm(self.model())
+        return self._placed(Subject(network, self.data, self.normalise or nn.Identity(), self.weights()))
+
+    def attribution(self, subject: Subject) -> Method:
+        """The configured attribution method of a subject's network."""
+        method: Method = build(self._cfg.attribution)(subject.network)
+        return method
+
+    @property
+    def fit_share(self) -> float | None:
+        """Share of each class's training images that prototypes are fitted on; None for all."""
+        share: float | None = self.options.get("fit_share")
+        return None if share == 1 else share
+
+    @property
+    def _handling(self) -> dict[str, Any]:
+        """What any training here does with its images."""
+        return {
+            "channels_last": self.options.trainer.channels_last,
+            "normalise": self.normalise,
+            "augment": build(self._cfg.training.get("augment")),
+        }
+
+    def _trainable(self) -> nn.Module:
+        """The configured network, ready to be trained: BatchNorm has statistics, also if its weights' file has none."""
+        network = self.model()
+        if self.options.model.get("weights") and statistics_folded(network):
+            sample = scale(self.data.train.images[:RECALIBRATED])
+            restate_batch_norm(network, sample if self.normalise is None else self.normalise(sample))
+        return network
+
+    def _placed(self, subject: Subject) -> Subject:
+        """A subject on the configured device, in the configured precision and memory format, in eval mode."""
+        network = subject.network.eval().to(self.device)
+        if self.options.trainer.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        precision, batch = self.options.trainer.precision, self.options.get("batch") or subject.batch
+        return replace(subject, network=network, device=self.device, precision=precision, batch=batch)
+
+    def _fitted(
+        self, module: Classifier, keys: Sequence[str], max_epochs: int, select: str | None = None, augment: bool = False
+    ) -> Subject:
+        """Bring a module to the end of its training, in a folder named after `keys` of the settings and what all share.
+
+        Args:
+            augment: whether, of the settings under `training`, the augmentation alone is this training's.
+        """
+        training = {key: self.settings[key] for key in (*keys, "trainer", "seed")}
+        training["data"] = {key: value for key, value in self.settings["data"].items() if key != "test_size"}
+        training["manifest"] = self.data.manifest
+        if augment:
+            training["augment"] = self.settings["training"].get("augment")
+        if self.preprocessing is not None:  # its resizing and cropping are for evaluation
+            training["preprocessing"] = {"mean": self.preprocessing.mean, "std": self.preprocessing.std}
+        folder = Path(self.options.paths.runs) / "trainings" / fingerprint(training)
+        trainer = self.options.trainer
+        label = f"{self.options.dataset}-{self.options.network}-{self.options.method}-s{self.options.seed}"
+        record = fit(
+            module,
+            self.data,
+            folder,
+            settings=training,
+            provenance=provenance(),
+            max_epochs=max_epochs,
+            seed=self.options.seed,
+            accelerator=trainer["accelerator"],
+            devices=trainer["devices"],
+            strategy=trainer["strategy"],
+            precision=trainer["precision"],
+            loggers=curve_loggers(self.options.logger.curves, folder, label),
+            progress=trainer["progress"],
+            select=select,
+        )
+        normalise = self.normalise or nn.Identity()
+        return Subject(module.network, self.data, normalise, record["weights"], record, folder)
+
+    def _of_prototypes(self, subject: Subject, method: object) -> dict[str, Any]:
+        """What fitted prototypes depend on."""
+        assert subject.training is not None
+        made = {key: self.settings[key] for key in ("prototypes", "encoder")}
+        made |= {"fit_share": self.fit_share, "training": subject.training["fingerprint"]}
+        if code := _foreign_code(method):
+            made["code"] = code
+        return made | {"seed": self.options.seed, "precision": subject.precision, "weights": subject.weights}
+
+
+def _foreign_code(instance: object) -> str | None:
+    """A hash of the file of an object's class, if that is not of this package, whose versions are known."""
+    kind = type(instance)
+    if kind.__module__.split(".")[0] == "xcnn":
+        return None
+    return file_hash(Path(inspect.getfile(kind)))
