@@ -206,17 +206,19 @@ class Page:
         Raises:
             UserError: the template is at fault (names it and its line).
         """
-        name = f"{self.identity}.md.jinja"
+        name, known = f"{self.identity}.md.jinja", environment(experiments)
+        known.filters |= {"titled": self.titled, "quantity": jinja2.pass_context(quantity)}
         try:
-            known = environment(experiments)
-            known.filters["titled"] = self.titled
             template = known.get_template(name)
             context = template.new_context(self.context(opening(experiments / f"{self.identity}.py")))
-            body = "".join(template.root_render_func(context))
-            ours = " ".join("".join(context.blocks["ours"][0](context)).split()) if "ours" in context.blocks else ""
+            try:
+                body = "".join(template.root_render_func(context))
+                ours = " ".join("".join(context.blocks["ours"][0](context)).split()) if "ours" in context.blocks else ""
+            except Exception:
+                known.handle_exception()  # raises it again, with the templates' own lines
         except jinja2.TemplateSyntaxError as error:
             raise UserError(f"{error.filename or name}, line {error.lineno}: {error.message}.") from error
-        except jinja2.UndefinedError as error:
+        except jinja2.TemplateError as error:
             raise UserError(f"{_place(error, name)}: {error.message}.") from error
         for block, least in (("answer", 2), ("ours", 1)):  # the page's own, and for the answer the empty one
             if len(context.blocks.get(block, ())) < least:
