@@ -28,21 +28,22 @@ MALLOC_TOP_PAD_ ?= 268435456
 export MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_ MALLOC_TOP_PAD_
 endif
 
-experiments := $(subst _,-,$(subst /,-,$(patsubst conf/experiment/%.yaml,%,$(sort $(wildcard conf/experiment/*/*.yaml)))))
-
-# The target <paper>-<name> runs experiments/<paper>/<name>.py.
-run = $(PYTHON) experiments/$(1).py $(if $(LAUNCHER),launcher=$(LAUNCHER)) $(ARGS)
+# An experiment is <paper>/<name> with experiments/<paper>/<name>.py and conf/experiment/<paper>/<name>.yaml.
+experiments := $(filter $(patsubst experiments/%.py,%,$(wildcard experiments/*/*.py)),\
+  $(patsubst conf/experiment/%.yaml,%,$(sort $(wildcard conf/experiment/*/*.yaml))))
+target = $(subst _,-,$(subst /,-,$(1)))
+run = $(PYTHON) -m experiments.$(subst /,.,$(1)) $(if $(LAUNCHER),launcher=$(LAUNCHER)) $(ARGS)
 
 ##@ Set up and check
 
 .PHONY: help env demo test test-data test-all lint format env-check lock clean
 help: ## this list
-	@awk -f tools/help.awk $(firstword $(MAKEFILE_LIST))
+	@awk -f tools/help.awk $(experiments:%=experiments/%.py) $(firstword $(MAKEFILE_LIST))
 
 env: $(environment) ## make .venv from requirements.lock (every other target does so on demand)
 
 demo: demo-shapes ## start here: filters and prototypes of networks trained on drawn images, under 4 minutes on 2 CPU cores
-	$(PYTHON) experiments/self_explanation/table2.py sweep=shapes seed=0
+	$(PYTHON) -m experiments.self_explanation.table2 sweep=shapes seed=0
 
 test: $(environment) ## the tests, without those that are slow or need real data
 	$(PYTHON) -m pytest $(ARGS)
@@ -122,102 +123,22 @@ weights-densenet121: $(environment) ## likewise DenseNet-121 (31 MB)
 
 weights-vgg16-animals: pixel-ablation-cam-vgg16-animals ## train VGG-16 on the animals of Tiny ImageNet
 
-##@ Experiments. A training takes 15-40 minutes on 2 CPU cores (bfloat16) and is done once for all that need it
+##@ Experiments: <paper>-<name> runs experiments/<paper>/<name>.py. A training is done once for all that need it
 
-.PHONY: demo-shapes
-demo-shapes: $(environment) ## train with and without the loss, score, draw and measure filters on drawn images
-	$(call run,demo/shapes)
-
-.PHONY: deconvolve-table1 deconvolve-succinctness deconvolve-ablation
-deconvolve-table1: $(environment) ## table 1: four filters before and after, in pictures and words; 3 trainings
-	$(call run,deconvolve/table1)
-
-deconvolve-succinctness: $(environment) ## section 4.2: succinctness 0.85 -> 1.00, by which definition; 6 trainings
-	$(call run,deconvolve/succinctness)
-
-deconvolve-ablation: $(environment) ## what each term does and costs; 6 trainings and 29 short ones (sweep=methods, terms, grid)
-	$(call run,deconvolve/ablation)
-
-.PHONY: deconvolve-figure1 deconvolve-figure5 deconvolve-figure6 deconvolve-figure7 deconvolve-figure8 deconvolve-figure9
-deconvolve-figure1: $(environment) ## figure 1: feature maps as the terms are added; 4 short trainings
-	$(call run,deconvolve/figure1)
-
-deconvolve-figure5: $(environment) ## figure 5: proportionate and encircled renderings; 1 training
-	$(call run,deconvolve/figure5)
-
-deconvolve-figure6: $(environment) ## figure 6: filters for and against, a wrongly classified automobile; 1 training
-	$(call run,deconvolve/figure6)
-
-deconvolve-figure7: $(environment) ## figure 7: filters for and against, a rightly classified automobile; 1 training
-	$(call run,deconvolve/figure7)
-
-deconvolve-figure8: $(environment) ## figure 8: filters for and against, an airplane; 1 training
-	$(call run,deconvolve/figure8)
-
-deconvolve-figure9: $(environment) ## figure 9: how many filters are active where, before and after; 3 trainings
-	$(call run,deconvolve/figure9)
-
-.PHONY: pixel-ablation-cam-table1 pixel-ablation-cam-table2 pixel-ablation-cam-localisation
-pixel-ablation-cam-table1: $(environment) ## table 1: what ResNet-50 keeps of ImageNet val; no training, 70 minutes on 2 CPU cores
-	$(call run,pixel_ablation_cam/table1)
-
-pixel-ablation-cam-table2: $(environment) ## table 2: likewise VGG-16 (make weights-vgg16, or weights-vgg16-animals, first)
-	$(call run,pixel_ablation_cam/table2)
-
-pixel-ablation-cam-localisation: $(environment) ## section 4.3: maps against boxes, insertion, deletion, ROAD; no training
-	$(call run,pixel_ablation_cam/localisation)
-
-.PHONY: pixel-ablation-cam-vgg16-animals
-pixel-ablation-cam-vgg16-animals: $(environment) ## the VGG-16 that stands in for ImageNet's; 1 training of 1.3 hours on a CPU
-	$(call run,pixel_ablation_cam/vgg16_animals)
-
-.PHONY: pixel-ablation-cam-figure2 pixel-ablation-cam-figure3 pixel-ablation-cam-figure4 pixel-ablation-cam-figure5
-pixel-ablation-cam-figure2: $(environment) ## figure 2: heat maps of four methods on five images; no training
-	$(call run,pixel_ablation_cam/figure2)
-
-pixel-ablation-cam-figure3: $(environment) ## figure 3: explanation maps of one instance and of several; no training
-	$(call run,pixel_ablation_cam/figure3)
-
-pixel-ablation-cam-figure4: $(environment) ## figure 4: what is kept at 10, 30 and 50 % against the boxes; no training
-	$(call run,pixel_ablation_cam/figure4)
-
-pixel-ablation-cam-figure5: $(environment) ## figure 5: Pixel Ablation-CAM of two networks; no training
-	$(call run,pixel_ablation_cam/figure5)
-
-.PHONY: pixel-ablation-cam-complexity pixel-ablation-cam-benchmark
-pixel-ablation-cam-complexity: $(environment) ## section 4.5: what an explanation costs in forward passes; no training
-	$(call run,pixel_ablation_cam/complexity)
-
-pixel-ablation-cam-benchmark: $(environment) ## our maps against the grad-cam package's: speed, memory, agreement; no training
-	$(call run,pixel_ablation_cam/benchmark)
-
-.PHONY: self-explanation-table1 self-explanation-table2 self-explanation-block-weight self-explanation-scalability
-self-explanation-table1: $(environment) ## table 1: cosines of prototypes with embeddings; the trainings of table 2
-	$(call run,self_explanation/table1)
-
-self-explanation-table2: $(environment) ## table 2: accuracy of CNN, KMEx, B4, B34, B234 and ProtoPNet; 15 trainings and 10 short ones
-	$(call run,self_explanation/table2)
-
-self-explanation-block-weight: $(environment) ## does the weight of the blocks explain the fall of B234; as table 2
-	$(call run,self_explanation/block_weight)
-
-self-explanation-scalability: $(environment) ## k-means against scikit-learn and faiss; prototypes of subsets
-	$(call run,self_explanation/scalability)
-
-.PHONY: self-explanation-figure1 self-explanation-figure2
-self-explanation-figure1: $(environment) ## figure 1: an image explained by B4 and B234, with training patches; as table 2
-	$(call run,self_explanation/figure1)
-
-self-explanation-figure2: $(environment) ## figure 2: embeddings and prototypes in the plane (UMAP); as table 2
-	$(call run,self_explanation/figure2)
+define experiment
+.PHONY: $(call target,$(1))
+$(call target,$(1)): $(environment)
+	$(call run,$(1))
+endef
+$(foreach identity,$(experiments),$(eval $(call experiment,$(identity))))
 
 ##@ Results
 
 .PHONY: tables notebooks
-tables: $(environment) ## render results/*/*.md and the README's index anew from the committed records
+tables: $(environment) ## render the pages and the indices in results/README.md and README.md anew from the committed records
 	@for records in results/*/*.runs.jsonl; do \
 	  name=$${records#results/}; name=$${name%.runs.jsonl}; \
-	  if [ -e "$$records" ]; then $(PYTHON) "experiments/$$name.py" render || exit; fi; \
+	  if [ -e "$$records" ]; then $(PYTHON) -m "experiments.$$(echo "$$name" | tr / .)" render || exit; fi; \
 	done
 	$(PYTHON) -m tools.index write
 
@@ -253,4 +174,4 @@ active-environment:
 	    "(conda activate xcnn), or leave PYTHON= out to use .venv." >&2; exit 2; }
 
 .DEFAULT:
-	$(error unknown target '$@'. The experiments are: $(experiments). For all other targets: make help)
+	$(error unknown target '$@'. The experiments are: $(foreach identity,$(experiments),$(call target,$(identity))). For all other targets: make help)

@@ -24,7 +24,8 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from xcnn.report.publish import read_records
-from xcnn.report.tables import aggregate, compare, read_paper
+from xcnn.report.tables import aggregate, read_paper
+from xcnn.report.verdicts import compare
 
 results = next(folder for folder in (Path("results"), Path("../results")) if folder.is_dir()) / "deconvolve"
 
@@ -64,7 +65,7 @@ pd.DataFrame(
         "difference": one.difference,
         "verdict": one.verdict,
     }
-    for one in compare(rows("succinctness"), paper, "make deconvolve-succinctness")
+    for one in compare(rows("succinctness"), paper)
 ).round(3)
 
 # %%

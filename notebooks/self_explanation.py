@@ -24,7 +24,8 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from xcnn.report.publish import read_records
-from xcnn.report.tables import aggregate, compare, read_paper
+from xcnn.report.tables import aggregate, read_paper
+from xcnn.report.verdicts import compare
 
 results = next(folder for folder in (Path("results"), Path("../results")) if folder.is_dir()) / "self_explanation"
 ORDER = ["cnn", "cnn_adam", "kmex_1", "kmex", "protopnet", "b4"]
@@ -76,7 +77,7 @@ def beside_the_paper(name: str, digits: int = 3) -> pd.DataFrame:
             "difference": round(one.difference, digits),
             "verdict": one.verdict,
         }
-        for one in compare(rows(name), paper, f"make self-explanation-{name.replace('_', '-')}")
+        for one in compare(rows(name), paper)
     )
 
 

@@ -70,15 +70,15 @@ def _text(rows: Sequence[Row], paper: Sequence[PaperNumber], layers: Sequence[st
 
     def reproduces(row: Row, key: str) -> bool:
         ends = ((plain, before), (row, after))
-        return all(abs(ours.mean[key] - number.value) <= number.tolerance for ours, number in ends)
+        return all(abs(ours.mean[key] - number.value) <= number.half_unit for ours, number in ends)
 
     keys = [f"{name}{where}" for name in READINGS for where in (*(f".{layer}" for layer in layers), "")]
     found = [f"`{key}` ({row.method})" for row in (literal, floored) for key in keys if reproduces(row, key)]
     ours = ", ".join(f"{row.method} {row.show('succinctness')}" for row in three)
     answer = (
-        f"Within the tolerance of both printed numbers: {', '.join(found)}."
+        f"Within the rounding of both printed numbers: {', '.join(found)}."
         if found
-        else "No reading, in any layer or over layers, comes within the tolerance of both printed numbers."
+        else "No reading, in any layer or over layers, comes within the rounding of both printed numbers."
     )
     readings = [
         [f"`{name}`", meaning, *(_by_layer(row, name, layers) for row in three)] for name, meaning in READINGS.items()

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from xcnn.evaluation.faithfulness import NAMED, faithfulness_summary, measure_faithfulness, pool_faithfulness
+from experiments.pixel_ablation_cam.faithfulness import faithfulness_summary
+from xcnn.evaluation.faithfulness import NAMED, measure_faithfulness, pool_faithfulness
 from xcnn.launch import Setup, launch
 from xcnn.metrics.faithfulness import protocols
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from xcnn.evaluation.faithfulness import NAMED, faithfulness_summary, measure_faithfulness, pool_faithfulness
+from experiments.pixel_ablation_cam.faithfulness import faithfulness_summary
+from xcnn.evaluation.faithfulness import NAMED, measure_faithfulness, pool_faithfulness
 from xcnn.launch import Setup, launch
 from xcnn.metrics.faithfulness import protocols
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
@@ -33,7 +34,8 @@ def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    return faithfulness_summary("table2", "Pixel Ablation-CAM, table 2: VGG-16", rows, paper)
+    comparable = any((row.dataset, row.model) == ("imagenet", "vgg16") for row in rows)
+    return faithfulness_summary("table2", "Pixel Ablation-CAM, table 2: VGG-16", rows, paper, comparable=comparable)
 
 
 if __name__ == "__main__":

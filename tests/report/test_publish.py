@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from matplotlib.figure import Figure
 
@@ -50,7 +53,7 @@ def finish(runs: Path, method: str, seed: int, accuracy: float, **options: Any) 
 @pytest.fixture
 def cells(places: Path) -> Path:
     (places / "results/paper").mkdir(parents=True)
-    paper = "row,metric,value,tolerance,source\nplain,accuracy,0.85,0.02,section 4\nloss,accuracy,1.0,0.02,section 4\n"
+    paper = "row,metric,value,unit,source\nplain,accuracy,0.85,,section 4\nloss,accuracy,1.0,,section 4\n"
     (places / "results/paper/table.paper.csv").write_text(paper)
     finish(places / "runs", "plain", 0, 0.84, files=["table-map.png"])
     finish(places / "runs", "plain", 1, 0.88)
@@ -61,8 +64,8 @@ def cells(places: Path) -> Path:
 def test_the_page_the_records_and_the_pictures(cells: Path) -> None:
     page = publish("paper/table", cells / "runs", cells / "results", summarise, to_wandb=False)
     text = page.read_text()
-    assert "| plain | accuracy | 0.85 | section 4 | 0.860 ± 0.028 (2) | +0.010 | within ± 0.02 | Toy |" in text
-    assert "| loss | accuracy | 1 | section 4 | 0.900 (1) | -0.100 | outside ± 0.02 | Toy |" in text
+    assert "| plain | accuracy | 0.85 | section 4 | 0.860 ± 0.028 (2) | +0.010 | agrees | Toy |" in text
+    assert "| loss | accuracy | 1.0 | section 4 | 0.900 (1) | -0.100 | differs | Toy |" in text
     assert "2 rows, 2 numbers in the paper." in text and "Toy (manifest 0123)" in text
     assert text.index("![table-map.png](table-map.png)") < text.index("A map.") < text.index("table-overview.png")
     assert {path.name for path in page.parent.iterdir()} == {
@@ -101,7 +104,78 @@ def test_a_new_record_replaces_its_old_one_and_others_stay(cells: Path, tmp_path
     publish("paper/table", cells / "runs", cells / "results", summarise, to_wandb=False)
     finish(tmp_path / "elsewhere", "loss", 0, 0.99)
     page = publish("paper/table", tmp_path / "elsewhere", cells / "results", summarise, to_wandb=False)
-    assert "0.990 (1) | -0.010 | within" in page.read_text() and "0.860 ± 0.028 (2)" in page.read_text()
+    assert "0.990 (1) | -0.010 | agrees" in page.read_text() and "0.860 ± 0.028 (2)" in page.read_text()
+
+
+TEMPLATE = """{% extends "page.md.jinja" %}
+{% block answer %}{{ rows | length | plural("row") }}.{% endblock %}
+{% block ours %}some{% endblock %}
+"""
+
+
+@pytest.fixture
+def converted(tmp_path: Path) -> Path:
+    """A folder of experiments in which the page has a template."""
+    folder = tmp_path / "experiments"
+    (folder / "paper").mkdir(parents=True)
+    headings = "\n".join(f"{name}: text" for name in ("Paper", "Command", "Reports", "Cost", "Deviations"))
+    (folder / "paper/table.py").write_text(f'"""A table.\n\n{headings}\n"""\n')
+    (folder / "paper/table.md.jinja").write_text(TEMPLATE)
+    return folder
+
+
+def test_a_template_is_filled_and_the_terminal_shows_its_rows(cells: Path, converted: Path) -> None:
+    titles = {"plain": {"title": "Cross-entropy"}}
+    page = publish(
+        "paper/table",
+        cells / "runs",
+        cells / "results",
+        summarise,
+        to_wandb=False,
+        titles=titles,
+        experiments=converted,
+    )
+    assert "**Not reproduced.** 2 rows.\n" in page.read_text()
+    lines = brief(page).splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["method", "test", "accuracy", "seeds"], ["loss", "0.900", "1"], ["Cross-entropy", "0.860", "±", "0.028", "2"],
+    ]  # fmt: skip
+    assert sum(line.startswith("picture: ") for line in lines) == 2
+
+
+def rows_of(cells: Path, method: str, values: list[float]) -> None:
+    frame = pd.DataFrame({"image": range(len(values)), "id": [f"a{k}" for k in range(len(values))], "drop": values})
+    frame.to_parquet(cells / f"runs/paper/table/toy-conv3-{method}-s0/rows.parquet", index=False)
+
+
+def test_rows_are_kept_where_the_experiment_asks_for_it(cells: Path, tmp_path: Path) -> None:
+    def keeping(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+        return replace(summarise(rows, paper), keep_rows=True)
+
+    rows_of(cells, "plain", [0.1, 0.2, 0.3])
+    rows_of(cells, "loss", [1.0, 2.0])
+    page = publish("paper/table", cells / "runs", cells / "results", keeping, to_wandb=False)
+    kept = pd.read_parquet(page.parent / "table.rows.parquet")
+    assert kept["cell"].tolist() == ["toy-conv3-loss-s0"] * 2 + ["toy-conv3-plain-s0"] * 3
+    assert kept["drop"].dtype == "float32" and kept["drop"].tolist() == pytest.approx([1.0, 2.0, 0.1, 0.2, 0.3])
+    assert kept["image"].tolist() == [0, 1, 0, 1, 2] and kept["id"].tolist() == ["a0", "a1", "a0", "a1", "a2"]
+    assert (
+        pyarrow.parquet.ParquetFile(page.parent / "table.rows.parquet").metadata.row_group(0).column(0).compression
+        == "ZSTD"
+    )
+
+    before = (page.parent / "table.rows.parquet").read_bytes()
+    publish("paper/table", cells / "runs", cells / "results", keeping, to_wandb=False)
+    assert (page.parent / "table.rows.parquet").read_bytes() == before
+    finish(tmp_path / "elsewhere", "loss", 0, 0.99)  # a machine that has only this cell
+    publish("paper/table", tmp_path / "elsewhere", cells / "results", keeping, to_wandb=False)
+    assert (page.parent / "table.rows.parquet").read_bytes() == before
+    rows_of(cells, "loss", [5.0])
+    publish("paper/table", cells / "runs", cells / "results", keeping, to_wandb=False)
+    assert pd.read_parquet(page.parent / "table.rows.parquet")["drop"].tolist() == pytest.approx([5.0, 0.1, 0.2, 0.3])
+    rows_of(cells, "loss", np.random.default_rng(0).random(400_000).tolist())
+    with pytest.raises(UserError, match=r"are 1\.\d MB, and table\.rows\.parquet is to have at most 1\.5"):
+        publish("paper/table", cells / "runs", cells / "results", keeping, to_wandb=False)
 
 
 def test_nothing_to_publish_and_a_stray_file_are_errors(cells: Path, tmp_path: Path) -> None:
@@ -124,7 +198,8 @@ def test_an_offline_run_holds_every_table_and_figure(cells: Path) -> None:
     verdicts = json.loads((run / "files" / found["tables/paper/path"]).read_text())
     assert dict(zip(verdicts["columns"], verdicts["data"][0], strict=True)) == {
         "method": "plain", "quantity": "accuracy", "paper": 0.85, "ours": pytest.approx(0.86),
-        "difference": pytest.approx(0.01), "verdict": "within ± 0.02",
+        "low": pytest.approx(0.86 - 12.7062 * 0.02, abs=1e-4), "high": pytest.approx(0.86 + 12.7062 * 0.02, abs=1e-4),
+        "difference": pytest.approx(0.01), "verdict": "agrees",
     }  # fmt: skip
     shown = json.loads((run / "files" / found["tables/rows/path"]).read_text())
     assert shown["columns"] == ["method", "test accuracy", "seeds", "setting"]

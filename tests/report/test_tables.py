@@ -1,4 +1,4 @@
-"""Means over seeds, twins kept apart, verdicts against the paper."""
+"""Means over seeds, twins kept apart, and the numbers that a paper prints."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from xcnn.errors import UserError
-from xcnn.report.tables import PaperNumber, aggregate, compare, markdown, read_paper
+from xcnn.report.tables import PaperNumber, aggregate, markdown, read_paper
 
 
 def record(method: str = "plain", seed: int = 0, epochs: int = 50, **values: float | None) -> dict[str, Any]:
@@ -68,34 +68,26 @@ def test_methods_stand_in_the_given_order() -> None:
     assert [row.method for row in rows] == ["plain", "b", "a"]
 
 
-def test_verdicts() -> None:
-    rows = aggregate([record(accuracy=0.84), record(method="loss", accuracy=0.9)])
-    paper = [
-        PaperNumber("plain", "accuracy", 0.85, 0.02, "table 1"),
-        PaperNumber("loss", "accuracy", 1.0, 0.05, "table 1"),
-        PaperNumber("absent", "accuracy", 1.0, 0.05, "table 1"),
-        PaperNumber("other", "accuracy", 1.0, 0.05, "table 1", not_run="no weights"),
-        PaperNumber("plain", "accuracy", 0.85, 0.02, "table 1", dataset="CUB"),
-    ]
-    found = compare(rows, paper, "make paper-table")
-    assert [one.verdict for one in found] == [
-        "within ± 0.02",
-        "outside ± 0.05",
-        "not run: no record yet; `make paper-table` makes it",
-        "not run: no weights",
-        "not run: no record yet; `make paper-table` makes it",
-    ]
-    assert found[0].difference == pytest.approx(-0.01) and math.isnan(found[2].difference)
-
-
 def test_paper_numbers_are_read_and_mistakes_in_them_are_located(tmp_path: Path) -> None:
     path = tmp_path / "table.paper.csv"
     assert read_paper(path) == []
-    path.write_text("row,metric,value,tolerance,source\nplain,accuracy,0.85,0.02,section 4.2\n")
-    assert read_paper(path) == [PaperNumber("plain", "accuracy", 0.85, 0.02, "section 4.2")]
-    path.write_text("row,metric,value,tolerance,source\nplain,accuracy,0.85,0.02,a\nplain,accuracy,about 1,0.02,b\n")
-    with pytest.raises(UserError, match=r"table\.paper\.csv, line 3"):
+    path.write_text("row,metric,value,unit,source,dataset\nplain,accuracy,85.0,%,section 4.2,toy\n")
+    assert read_paper(path) == [PaperNumber("plain", "accuracy", "85.0", "section 4.2", "%", "toy")]
+    for wrong in ("about 1,%", "nan,%", ",%", "1.0,percent"):
+        path.write_text(f"row,metric,value,unit,source\nplain,accuracy,0.85,,a\nplain,accuracy,{wrong},b\n")
+        with pytest.raises(UserError, match=r"table\.paper\.csv, line 3"):
+            read_paper(path)
+    path.write_text("row,metric,value,source\nplain,accuracy,0.85,a\n")
+    with pytest.raises(UserError, match=r"line 2: KeyError\('unit'\)"):
         read_paper(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "digits", "half"), [("47.03", 2, 0.005), ("100.0", 1, 0.05), ("40", 0, 0.5), ("-0.05", 2, 0.005)]
+)
+def test_the_last_printed_digit_says_how_far_a_number_is_rounded(text: str, digits: int, half: float) -> None:
+    number = PaperNumber("plain", "drop", text, "table 1")
+    assert (number.value, number.digits, number.half_unit) == (float(text), digits, pytest.approx(half))
 
 
 def test_markdown_escapes_what_would_break_the_table() -> None:

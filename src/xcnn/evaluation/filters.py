@@ -15,7 +15,7 @@ from xcnn.filters import FilterActivity, measure_activity, score_filters
 from xcnn.language import Describer, Description, FilterEvidence, verify
 from xcnn.models.split import split_at
 from xcnn.report.cells import Cell, Measured
-from xcnn.report.publish import Column, Summarise, Summary
+from xcnn.report.page import Column, Summarise, Summary
 from xcnn.report.tables import PaperNumber, Row, markdown
 
 

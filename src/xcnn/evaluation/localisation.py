@@ -30,7 +30,7 @@ from xcnn.metrics import (
     top_fraction_overlap,
 )
 from xcnn.report.cells import Cell, Measured
-from xcnn.report.publish import Column, Summary
+from xcnn.report.page import Column, Summary
 from xcnn.report.shards import side_by_side
 from xcnn.report.tables import Row, markdown
 

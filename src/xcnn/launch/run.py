@@ -22,8 +22,10 @@ from xcnn.files import writable
 from xcnn.launch import compose as composing
 from xcnn.launch.compose import cell_of, checked, compose, explained_error
 from xcnn.launch.subjects import Setup
+from xcnn.launch.titles import read_titles
 from xcnn.report.cells import Cell, Measured
-from xcnn.report.publish import Summarise, brief, publish
+from xcnn.report.page import Summarise
+from xcnn.report.publish import brief, publish
 from xcnn.report.shards import Pool
 
 Measure = Callable[[Setup, Cell], Measured]
@@ -45,7 +47,7 @@ def launch(
     afterwards: Afterwards | None = None,
     pool: Pool | None = None,
 ) -> None:
-    """Run an experiment from the command line: `<paper>/<name>.py [render] [sweep=NAME] [overrides]`.
+    """Run an experiment from the command line: `-m experiments.<paper>.<name> [render] [sweep=NAME] ...`.
 
     Runs the sweeps that the configuration names under `sweeps` (all, or the one asked for), each cell once, and renders
     the results; `render` alone only renders the committed records. An override replaces a sweep's values for its key;
@@ -108,7 +110,7 @@ def _launch(
                 lacking.append(stop)
         if len(lacking) == len(chosen) and not (results / f"{identity}.runs.jsonl").is_file():
             raise lacking[0]
-    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool)
+    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool, read_titles(CONF))
     print(brief(page))
     if failed is not None:
         print(f"error: {failed}", file=sys.stderr)

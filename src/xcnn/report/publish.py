@@ -3,58 +3,30 @@
 Everything here is a function of the records, so running it again changes nothing. No number is typed by hand.
 """
 
+import itertools
 import json
 import math
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from xcnn.errors import UserError
 from xcnn.figures import save_png
 from xcnn.files import atomic, read_json, write_json
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.report import cells
+from xcnn.report.page import Page, Summarise, Summary, Titles
 from xcnn.report.provenance import REPOSITORY
 from xcnn.report.shards import Pool, pooled
-from xcnn.report.tables import Comparison, PaperNumber, Record, Row, aggregate, compare, markdown, read_paper
+from xcnn.report.tables import Record, Row, aggregate, markdown, read_paper
+from xcnn.report.verdicts import Comparison, compare
 from xcnn.report.wandb_run import log_run, mode
 
-
-@dataclass(frozen=True)
-class Column:
-    """A metric as a table shows it: its title, and how many decimals."""
-
-    metric: str
-    title: str
-    digits: int = 3
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What an experiment makes of its records.
-
-    Args:
-        title: of the page.
-        text: Markdown; what the numbers say. Written by code from the records.
-        columns: of the table of our rows.
-        drawings: figures over all records, by file name (`<name>-<what>.png`).
-        captions: of the pictures, by file name; those of the cells and those of `drawings`.
-    """
-
-    title: str
-    text: str
-    columns: Sequence[Column] = ()
-    drawings: Mapping[str, Figure] = field(default_factory=dict)
-    captions: Mapping[str, str] = field(default_factory=dict)
-
-
-Summarise = Callable[[Sequence[Row], Sequence[PaperNumber]], Summary]
+ROWS_LIMIT = 1_500_000  # bytes of a committed file of rows
 
 
 def publish(
@@ -65,6 +37,8 @@ def publish(
     order: Sequence[str] = (),
     to_wandb: bool = True,
     pool: Pool | None = None,
+    titles: Titles | None = None,
+    experiments: Path = REPOSITORY / "experiments",
 ) -> Path:
     """Merge this machine's finished cells into the committed records and render them.
 
@@ -75,16 +49,19 @@ def publish(
         identity: `<paper>/<name>`.
         runs: the folder of all runs; the cells are in `runs/<paper>/<name>/*/`.
         results: the folder of all results.
-        summarise: of this experiment: our rows and the paper's numbers, to the page.
+        summarise: of this experiment: our rows and the paper's numbers, to what its page needs.
         order: of the methods in tables.
         to_wandb: send what changed to W&B as well.
         pool: how the rows of several cells are put together; tables are then of what came of that.
+        titles: of methods, networks and data sets, by their names in records.
+        experiments: the folder of the experiments, with the pages' templates.
 
     Returns:
         The rendered page, `results/<paper>/<name>.md`.
 
     Raises:
-        UserError: there is no record at all, or a published file has no name of this experiment's.
+        UserError: there is no record at all, a published file has no name of this experiment's, the template is at
+            fault, or the rows to be committed are too many.
     """
     home, (paper, name) = runs / identity, identity.split("/")
     folder = results / paper
@@ -116,10 +93,17 @@ def publish(
         with tempfile.TemporaryDirectory() as scratch:
             save_png(figure, Path(scratch) / file)
             _put(folder / file, (Path(scratch) / file).read_bytes())
-    pictures = [file for record in records for file in sorted(record["files"])] + list(summary.drawings)
-    comparisons = compare(rows, paper_numbers, command)
+    owners: dict[str, Record | None] = {file: record for record in records for file in sorted(record["files"])}
+    pictures = owners | dict.fromkeys(summary.drawings)
+    comparisons = compare(rows, paper_numbers)
     page = folder / f"{name}.md"
-    _put(page, render(identity, command, summary, rows, comparisons, pictures).encode())
+    if (experiments / f"{identity}.md.jinja").is_file():
+        made = Page(identity, command, summary, rows, comparisons, pictures, titles or {})
+        _put(page, made.render(experiments).encode())
+    else:
+        _put(page, unconverted(identity, command, summary, rows, comparisons, list(pictures)).encode())
+    if summary.keep_rows:
+        _keep_rows(folder / f"{name}.rows.parquet", home, [record["cell"] for record in records])
 
     if to_wandb and mode() != "disabled":
         shown = {Path(file).stem: folder / file for file in pictures if file.endswith(".png")}
@@ -133,14 +117,45 @@ def publish(
     return page
 
 
+def _keep_rows(path: Path, home: Path, chosen: Sequence[str]) -> None:
+    """The rows of all cells in one file; those of cells that were measured elsewhere stay as they are in it."""
+    parts = [
+        pd.read_parquet(home / cell / "rows.parquet").assign(cell=cell) for cell in chosen if _has_rows(home, cell)
+    ]
+    if not parts:
+        return
+    new = {str(part["cell"].iloc[0]) for part in parts}
+    if path.is_file():
+        old = pd.read_parquet(path)
+        parts.append(old[old["cell"].isin(set(chosen) - new)])
+    rows = pd.concat(parts, ignore_index=True).sort_values(["cell", "image"], ignore_index=True)
+    rows = rows[["cell", *(name for name in rows if name != "cell")]]
+    narrow = {"f": "float32", "i": "int32"}
+    rows = rows.astype({name: narrow[kind.kind] for name, kind in rows.dtypes.items() if kind.kind in narrow})
+    rows = rows.astype({name: "category" for name in rows if rows[name].dtype == object})
+    content = rows.to_parquet(index=False, compression="zstd", compression_level=19)
+    if len(content) > ROWS_LIMIT:
+        raise UserError(
+            f"the rows of all cells are {len(content) / 1e6:.1f} MB, and {path.name} is to have at most "
+            f"{ROWS_LIMIT / 1e6:.1f}: keep fewer images or columns, or leave Summary(keep_rows=...) out."
+        )
+    _put(path, content)
+
+
+def _has_rows(home: Path, cell: str) -> bool:
+    return (home / cell / "rows.parquet").is_file()
+
+
 def brief(page: Path) -> str:
     """What a terminal shows of a page: its table of rows in aligned columns, the pictures' paths, its own."""
     text = page.read_text(encoding="utf-8")
-    _, _, tail = text.partition("## All rows")
-    cells = [line.strip("| ").split(" | ") for line in tail.splitlines() if line.startswith("|") and "---" not in line]
-    table = pd.DataFrame(cells[1:], columns=cells[0]).to_string(index=False) + "\n" if cells else ""
+    _, _, tail = text.partition("All rows")
+    lines = itertools.dropwhile(lambda line: not line.startswith("|"), tail.splitlines()[1:])
+    table = [line for line in itertools.takewhile(lambda line: line.startswith("|"), lines) if "---" not in line]
+    cells = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in table]
+    shown = pd.DataFrame(cells[1:], columns=cells[0]).to_string(index=False) + "\n" if cells else ""
     pictures = [f"picture: {page.parent / name}" for name in re.findall(r"^!\[.*\]\((.*)\)$", text, re.MULTILINE)]
-    return "\n".join([table, *pictures, f"results: {page}"]).lstrip()
+    return "\n".join([shown, *pictures, f"results: {page}"]).lstrip()
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -151,90 +166,6 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is damaged ({error}): restore it with `git checkout -- {path}`.") from error
-
-
-def render(
-    identity: str,
-    command: str,
-    summary: Summary,
-    rows: Sequence[Row],
-    comparisons: Sequence[Comparison],
-    pictures: Sequence[str],
-) -> str:
-    """The page of an experiment, in Markdown."""
-    parts = [f"# {summary.title}", f"`{identity}`: rendered from its records by `{command}`.", summary.text.strip()]
-    if comparisons:
-        parts += ["## The paper's numbers beside ours", comparison_table(comparisons)]
-    if summary.columns:
-        header = ["method", *(column.title for column in summary.columns), "seeds", "setting"]
-        parts += [
-            "## All rows (mean ± std over seeds)",
-            markdown(
-                header,
-                [
-                    [row.method, *(row.show(c.metric, c.digits) for c in summary.columns), str(row.n), row.setting]
-                    for row in rows
-                ],
-            ),
-        ]
-    for picture in dict.fromkeys(pictures):
-        parts.append(f"![{picture}]({picture})")
-        if picture in summary.captions:
-            parts.append(summary.captions[picture])
-    parts += ["## Where the numbers come from", provenance_text([record for row in rows for record in row.records])]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def comparison_table(comparisons: Sequence[Comparison]) -> str:
-    header = ["method", "quantity", "paper", "source", "ours (n)", "difference", "verdict", "our setting"]
-    lines = []
-    for comparison in comparisons:
-        number, row = comparison.paper, comparison.row
-        ours = f"{row.show(comparison.metric)} ({row.n})" if row else "-"
-        difference = "-" if math.isnan(comparison.difference) else f"{comparison.difference:+.3f}"
-        lines.append(
-            [
-                number.row,
-                comparison.metric,
-                f"{number.value:g}",
-                number.source,
-                ours,
-                difference,
-                comparison.verdict,
-                row.setting if row else "-",
-            ]
-        )
-    return markdown(header, lines)
-
-
-def provenance_text(records: Sequence[Record]) -> str:
-    """One line each for what the records share: code, versions, machine, data, time."""
-
-    def distinct(values: list[str]) -> str:
-        return ", ".join(sorted(set(values)))
-
-    trainings = {record["training"]["fingerprint"]: record["training"] for record in records if record["training"]}
-    codes = [(r["git_sha"], r["dirty"]) for r in (*records, *trainings.values())]
-    versions = {f"{name} {version}" for record in records for name, version in record["versions"].items()}
-    lines = [
-        f"- records: {len(records)} cells, {sum(record['wall_s'] for record in records) / 60:.1f} minutes of measuring"
-        + (
-            f"; {len(trainings)} trainings, {sum(t['wall_s'] for t in trainings.values()) / 60:.0f} minutes"
-            if trainings
-            else ""
-        ),
-        "- code: "
-        + distinct([(sha or "no git")[:10] + (" with local changes" if dirty else "") for sha, dirty in codes]),
-        "- versions: "
-        + ", ".join(sorted(versions))
-        + "; lock "
-        + distinct([str(record["lock"]) for record in records]),
-        "- measured on: "
-        + distinct([f"{record['device']} ({record['machine']}), {record['precision']}" for record in records]),
-        "- data: "
-        + distinct([f"{record['data']['name']} (manifest {record['data']['manifest']})" for record in records]),
-    ]
-    return "\n".join(lines)
 
 
 def wandb_tables(
@@ -275,7 +206,9 @@ def wandb_tables(
                     "method": comparison.paper.row,
                     "quantity": comparison.metric,
                     "paper": comparison.paper.value,
-                    "ours": comparison.paper.value + comparison.difference,
+                    "ours": comparison.ours.value if comparison.ours else math.nan,
+                    "low": comparison.ours.low if comparison.ours else math.nan,
+                    "high": comparison.ours.high if comparison.ours else math.nan,
                     "difference": comparison.difference,
                     "verdict": comparison.verdict,
                 }
@@ -291,3 +224,90 @@ def _put(path: Path, content: bytes) -> None:
         return
     with atomic(path, "wb") as stream:
         stream.write(content)
+
+
+# A page without a template: this part goes when the last page is converted
+
+
+def unconverted(
+    identity: str,
+    command: str,
+    summary: Summary,
+    rows: Sequence[Row],
+    comparisons: Sequence[Comparison],
+    pictures: Sequence[str],
+) -> str:
+    """The page of an experiment that has no template yet, in Markdown."""
+    parts = [f"# {summary.title}", f"`{identity}`: rendered from its records by `{command}`.", summary.text.strip()]
+    if comparisons:
+        parts += ["## The paper's numbers beside ours", comparison_table(comparisons)]
+    if summary.columns:
+        header = ["method", *(column.title for column in summary.columns), "seeds", "setting"]
+        parts += [
+            "## All rows (mean ± std over seeds)",
+            markdown(
+                header,
+                [
+                    [row.method, *(row.show(c.metric, c.digits) for c in summary.columns), str(row.n), row.setting]
+                    for row in rows
+                ],
+            ),
+        ]
+    for picture in dict.fromkeys(pictures):
+        parts.append(f"![{picture}]({picture})")
+        if picture in summary.captions:
+            parts.append(summary.captions[picture])
+    parts += ["## Where the numbers come from", provenance_text([record for row in rows for record in row.records])]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    header = ["method", "quantity", "paper", "source", "ours (n)", "difference", "verdict", "our setting"]
+    lines = []
+    for comparison in comparisons:
+        number, row = comparison.paper, comparison.row
+        ours = f"{row.show(comparison.metric)} ({row.n})" if row else "-"
+        difference = "-" if math.isnan(comparison.difference) else f"{comparison.difference:+.3f}"
+        lines.append(
+            [
+                number.row,
+                comparison.metric,
+                number.text,
+                number.source,
+                ours,
+                difference,
+                comparison.verdict,
+                row.setting if row else "-",
+            ]
+        )
+    return markdown(header, lines)
+
+
+def provenance_text(records: Sequence[Record]) -> str:
+    """One line each for what the records share: code, versions, machine, data, time."""
+
+    def distinct(values: list[str]) -> str:
+        return ", ".join(sorted(set(values)))
+
+    trainings = {record["training"]["fingerprint"]: record["training"] for record in records if record["training"]}
+    codes = [(r["git_sha"], r["dirty"]) for r in (*records, *trainings.values())]
+    versions = {f"{name} {version}" for record in records for name, version in record["versions"].items()}
+    lines = [
+        f"- records: {len(records)} cells, {sum(record['wall_s'] for record in records) / 60:.1f} minutes of measuring"
+        + (
+            f"; {len(trainings)} trainings, {sum(t['wall_s'] for t in trainings.values()) / 60:.0f} minutes"
+            if trainings
+            else ""
+        ),
+        "- code: "
+        + distinct([(sha or "no git")[:10] + (" with local changes" if dirty else "") for sha, dirty in codes]),
+        "- versions: "
+        + ", ".join(sorted(versions))
+        + "; lock "
+        + distinct([str(record["lock"]) for record in records]),
+        "- measured on: "
+        + distinct([f"{record['device']} ({record['machine']}), {record['precision']}" for record in records]),
+        "- data: "
+        + distinct([f"{record['data']['name']} (manifest {record['data']['manifest']})" for record in records]),
+    ]
+    return "\n".join(lines)

@@ -1,11 +1,11 @@
-"""Tables from records: means over seeds, and the paper's numbers beside them with a verdict."""
+"""Tables from records: means over seeds, and the numbers that a paper prints."""
 
 import csv
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from xcnn.errors import UserError
 from xcnn.fingerprint import differences, fingerprint, flatten
 
 Record = Mapping[str, Any]
+
+UNITS = ("", "%", "share")
 
 
 @dataclass(frozen=True)
@@ -122,19 +124,45 @@ def _defined(values: Iterable[float | None]) -> list[float]:
 class PaperNumber:
     """A number that the paper prints, entered by hand with where it stands.
 
-    `row` is the method whose mean it is compared with; `dataset` and `model` may be empty (any). `metric` may end in
-    `/*`, where the paper leaves a choice open: each choice that was run is compared. `tolerance` is absolute. `not_run`
-    says why there is no record, where that is known beforehand.
+    Args:
+        row: the method whose value it is compared with.
+        metric: name of the quantity in records. It may end in `/*`, where the paper leaves a choice open: each choice
+            that was run is compared.
+        text: the number as printed, `47.0` and not `47`: its last digit says how far it is rounded.
+        source: where the paper prints it.
+        unit: `%` or `share`, of a share of images; empty for all else.
+        dataset, model: whose number it is; empty for any.
+        not_run: why there is no record, where that is known beforehand.
     """
 
     row: str
     metric: str
-    value: float
-    tolerance: float
+    text: str
     source: str
+    unit: str = ""
     dataset: str = ""
     model: str = ""
     not_run: str = ""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(float(self.text)):
+            raise ValueError(f"{self.text} is no finite number")
+        if self.unit not in UNITS:
+            raise ValueError(f"the unit is {self.unit!r}; it is one of {', '.join(map(repr, UNITS))}")
+
+    @property
+    def value(self) -> float:
+        return float(self.text)
+
+    @property
+    def digits(self) -> int:
+        """Decimals printed."""
+        return max(0, -int(Decimal(self.text).as_tuple().exponent))
+
+    @property
+    def half_unit(self) -> float:
+        """How far the value before rounding may lie from the printed one: half a unit of its last digit."""
+        return float(Decimal(5).scaleb(int(Decimal(self.text).as_tuple().exponent) - 1))
 
 
 def read_paper(path: Path) -> list[PaperNumber]:
@@ -154,55 +182,20 @@ def read_paper(path: Path) -> list[PaperNumber]:
                 PaperNumber(
                     line["row"],
                     line["metric"],
-                    float(line["value"]),
-                    float(line["tolerance"]),
+                    line["value"].strip(),
                     line["source"],
+                    line["unit"],
                     line.get("dataset") or "",
                     line.get("model") or "",
                     line.get("not_run") or "",
                 )
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, InvalidOperation) as error:
             raise UserError(
-                f"{path}, line {place}: {error!r}. The columns are row, metric, value, tolerance, source, and where "
-                "needed dataset, model, not_run."
+                f"{path}, line {place}: {error!r}. The columns are row, metric, value, unit (%, share or empty), "
+                "source, and where needed dataset, model, not_run."
             ) from error
     return numbers
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A paper's number beside our `metric`. `row` is None where nothing was run; the verdict then says why."""
-
-    paper: PaperNumber
-    row: Row | None
-    metric: str
-    verdict: str
-
-    @property
-    def difference(self) -> float:
-        return math.nan if self.row is None else self.row.mean.get(self.metric, math.nan) - self.paper.value
-
-
-def compare(rows: Sequence[Row], paper: Iterable[PaperNumber], command: str) -> list[Comparison]:
-    """Each of the paper's numbers against every row of ours that it speaks of."""
-    comparisons = []
-    for number in paper:
-        ours = [
-            (row, metric)
-            for row in rows
-            if row.method == number.row and number.dataset in ("", row.dataset) and number.model in ("", row.model)
-            for metric in row.mean
-            if fnmatchcase(metric, number.metric) and not math.isnan(row.mean[metric])
-        ]
-        if not ours:
-            reason = number.not_run or f"no record yet; `{command}` makes it"
-            comparisons.append(Comparison(number, None, number.metric, f"not run: {reason}"))
-        for row, metric in ours:
-            within = abs(row.mean[metric] - number.value) <= number.tolerance
-            verdict = "within" if within else "outside"
-            comparisons.append(Comparison(number, row, metric, f"{verdict} ± {number.tolerance:g}"))
-    return comparisons
 
 
 def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

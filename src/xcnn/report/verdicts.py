@@ -1,0 +1,301 @@
+"""Verdicts: a paper's numbers and claims against ours, each with its spread.
+
+A printed number stands for an interval, half a unit of its last digit to either side; ours is an interval as well (see
+`spread`). The two agree if they overlap. A claim compares two of our rows with each other; its interval is of their
+difference, paired over images or seeds where that is possible.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from scipy.stats import norm, t
+
+from xcnn.report.tables import PaperNumber, Row
+
+LEVEL = 0.95
+Z = float(norm.ppf(0.5 + LEVEL / 2))
+
+Agreement = Literal["agrees", "differs", "not run"]
+Ruling = Literal["holds", "does not hold", "not told apart", "not run"]
+Verdict = Literal["reproduced", "not reproduced", "not comparable", "not run"]
+Spread = Literal["images", "seeds", "share", "unpaired", "none"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % interval.
+
+    Args:
+        value: mean over seeds or images.
+        low, high: ends of the interval; both `value` where nothing tells of a spread.
+        over: what the interval is over: `images` (recorded bootstrap), `seeds` (Student's t), `share` (Wilson's interval
+            of a share of n images), `unpaired` (a difference, from the intervals of both), `none`.
+        n: number of images or seeds behind it.
+    """
+
+    value: float
+    low: float
+    high: float
+    over: Spread
+    n: int
+
+    def meets(self, low: float, high: float) -> bool:
+        """Whether this interval and [low, high] overlap, but for rounding in floating point."""
+        slack = 1e-9 * max(1.0, abs(low), abs(high))
+        return self.low <= high + slack and low <= self.high + slack
+
+
+def part(metric: str, suffix: str) -> str:
+    """`drop/soft-black` and `low` to `drop.low/soft-black`, as records name what belongs to a metric."""
+    name, slash, choice = metric.partition("/")
+    return f"{name}.{suffix}{slash}{choice}"
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Student's t interval of the mean of at least two values."""
+    mean, spread = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+    half = float(t.ppf(0.5 + LEVEL / 2, len(values) - 1)) * spread
+    return Interval(mean, mean - half, mean + half, "seeds", len(values))
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's score interval of a share in [0, 1] of n independent images."""
+    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def spread(row: Row, metric: str, unit: str = "") -> Interval:
+    """Our value with its interval: the first of these that there is.
+
+    1. over seeds, if there are two or more;
+    2. over images, as recorded: `metric.low` and `metric.high`;
+    3. of a share of n images (`metric.n`, or the record's n), where `unit` is `%` or `share`;
+    4. none: the value alone.
+    """
+    value, first = row.mean.get(metric, math.nan), row.records[0]
+    images = int(row.mean.get(part(metric, "n"), first.get("n", 0)))
+    low, high = (row.mean.get(part(metric, end), math.nan) for end in ("low", "high"))
+    seeds = [record["values"][metric] for record in row.records if record["values"].get(metric) is not None]
+    if len(seeds) >= 2:
+        return over_seeds(seeds)
+    if not (math.isnan(low) or math.isnan(high)):
+        return Interval(value, low, high, "images", images)
+    whole = {"%": 100.0, "share": 1.0}.get(unit)
+    if whole and images and 0 <= value <= whole:
+        low, high = wilson(value / whole, images)
+        return Interval(value, whole * low, whole * high, "share", images)
+    return Interval(value, value, value, "none", images)
+
+
+# A printed number
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paper's number beside our `metric`; `row` and `ours` are None where nothing was run."""
+
+    paper: PaperNumber
+    metric: str
+    row: Row | None = None
+    ours: Interval | None = None
+
+    @property
+    def difference(self) -> float:
+        """Ours less the paper's; NaN where nothing was run."""
+        return math.nan if self.ours is None else self.ours.value - self.paper.value
+
+    @property
+    def verdict(self) -> Agreement:
+        if self.ours is None:
+            return "not run"
+        value, half = self.paper.value, self.paper.half_unit
+        return "agrees" if self.ours.meets(value - half, value + half) else "differs"
+
+
+def compare(rows: Sequence[Row], paper: Iterable[PaperNumber]) -> list[Comparison]:
+    """Each of the paper's numbers against every row of ours that it speaks of."""
+    comparisons = []
+    for number in paper:
+        ours = [
+            Comparison(number, metric, row, spread(row, metric, number.unit))
+            for row in rows
+            if row.method == number.row and number.dataset in ("", row.dataset) and number.model in ("", row.model)
+            for metric in row.mean
+            if fnmatchcase(metric, number.metric) and not math.isnan(row.mean[metric])
+        ]
+        comparisons += ours or [Comparison(number, number.metric)]
+    return comparisons
+
+
+# A claim
+
+
+Says = Literal["lower", "higher"] | tuple[PaperNumber, PaperNumber]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A relation between two methods that the paper states: what the first has in `metric`, less what the second has.
+
+    Args:
+        metric: the quantity, as records name it.
+        methods: the two.
+        rows: ours of the two; None where one is not run.
+        says: `lower` or `higher` (the sign of the difference), or the paper's two numbers, whose difference is then
+            expected, up to the rounding of both.
+        unit: of the metric, as in `PaperNumber`.
+        counts: whether the verdict of the page counts it; not, for a setting that the paper does not speak of.
+    """
+
+    metric: str
+    methods: tuple[str, str]
+    rows: tuple[Row | None, Row | None]
+    says: Says
+    unit: str = ""
+    counts: bool = True
+
+    @property
+    def expected(self) -> tuple[float, float]:
+        """The differences that the claim allows."""
+        if self.says == "lower":
+            return -math.inf, 0.0
+        if self.says == "higher":
+            return 0.0, math.inf
+        first, second = self.says
+        difference, half = first.value - second.value, first.half_unit + second.half_unit
+        return difference - half, difference + half
+
+    @property
+    def printed(self) -> float | None:
+        """The difference of the paper's two numbers, if the claim has them."""
+        return None if isinstance(self.says, str) else self.says[0].value - self.says[1].value
+
+    @property
+    def difference(self) -> Interval | None:
+        """Ours: paired over images if recorded, else over common seeds if at least two, else from both spreads.
+
+        The last treats the two as independent, which is conservative for methods on the same images. None where a row
+        or its value is missing.
+        """
+        first, second = self.rows
+        if first is None or second is None:
+            return None
+        apart = first.mean.get(self.metric, math.nan) - second.mean.get(self.metric, math.nan)
+        if math.isnan(apart):
+            return None
+        recorded = [first.mean.get(part(self.metric, end), math.nan) for end in ("less", "less_low", "less_high")]
+        if math.isclose(recorded[0], apart, rel_tol=1e-6, abs_tol=1e-6):  # which is against `second`, then
+            return Interval(*recorded, "images", int(first.records[0]["n"]))
+        by_seed = [
+            {record["seed"]: record["values"].get(self.metric) for record in row.records} for row in (first, second)
+        ]
+        pairs = [
+            value - by_seed[1][seed]
+            for seed, value in by_seed[0].items()
+            if value is not None and by_seed[1].get(seed) is not None
+        ]
+        if len(pairs) >= 2:
+            return over_seeds(pairs)
+        each = [spread(row, self.metric, self.unit) for row in (first, second)]
+        low = math.hypot(each[0].value - each[0].low, each[1].high - each[1].value)
+        high = math.hypot(each[0].high - each[0].value, each[1].value - each[1].low)
+        return Interval(
+            apart, apart - low, apart + high, "unpaired" if low or high else "none", min(one.n for one in each)
+        )
+
+    @property
+    def verdict(self) -> Ruling:
+        """A sign holds if the whole interval has it; a printed difference if the interval reaches it."""
+        ours = self.difference
+        if ours is None:
+            return "not run"
+        if not isinstance(self.says, str):
+            return "holds" if ours.meets(*self.expected) else "does not hold"
+        sign = -1 if self.says == "lower" else 1
+        near, far = sorted((sign * ours.low, sign * ours.high))
+        return "holds" if near > 0 else "does not hold" if far < 0 else "not told apart"
+
+
+def claim(
+    rows: Sequence[Row],
+    metric: str,
+    first: str,
+    second: str,
+    says: Literal["lower", "higher"] | Sequence[PaperNumber],
+    dataset: str = "",
+    model: str = "",
+    unit: str = "",
+    counts: bool = True,
+) -> Claim:
+    """The claim that `first` is lower or higher than `second`, or apart from it by as much as the paper's numbers are.
+
+    Of several rows of a method, the one with the most seeds is taken.
+
+    Args:
+        rows: ours, in which those of the two methods are looked for.
+        says: `lower`, `higher`, or the numbers of the paper, among which those of the two methods are looked for.
+        dataset, model: whose rows and numbers; empty for any.
+        unit, counts: as in `Claim`; the unit is that of the paper's numbers where these are given.
+
+    Raises:
+        ValueError: the paper's numbers do not have both.
+    """
+
+    def of(method: str) -> Row | None:
+        found = [r for r in rows if r.method == method and dataset in ("", r.dataset) and model in ("", r.model)]
+        return max(found, key=lambda row: row.n, default=None)
+
+    def printed(method: str) -> PaperNumber:
+        for number in says:
+            if (
+                isinstance(number, PaperNumber)
+                and number.row == method
+                and fnmatchcase(metric, number.metric)
+                and (not dataset or number.dataset in ("", dataset))
+                and (not model or number.model in ("", model))
+            ):
+                return number
+        raise ValueError(f"the paper's numbers have no {metric} of {method}")
+
+    found = (of(first), of(second))
+    if isinstance(says, str):
+        return Claim(metric, (first, second), found, says, unit, counts)
+    numbers = (printed(first), printed(second))
+    return Claim(metric, (first, second), found, numbers, unit or numbers[0].unit, counts)
+
+
+# A page
+
+
+def judge(
+    comparisons: Iterable[Comparison],
+    claims: Iterable[Claim],
+    comparable: bool = True,
+    counts: Callable[[Comparison], bool] = lambda comparison: True,
+) -> Verdict:
+    """The verdict of a table or figure.
+
+    Args:
+        comparisons: of the paper's numbers.
+        claims: of the paper.
+        comparable: False where data, weights or training are too far from the paper's to bear on it.
+        counts: which comparisons count, where some are of settings that the paper does not speak of.
+
+    Raises:
+        ValueError: there is neither a number nor a claim to judge by.
+    """
+    found = [comparison.verdict for comparison in comparisons if comparison.row is None or counts(comparison)]
+    rulings = [claim.verdict for claim in claims if claim.counts]
+    if not found and not rulings:
+        raise ValueError("there is neither a number nor a claim to judge by: give Summary(verdict=...)")
+    measured = [each for each in (*found, *rulings) if each != "not run"]
+    if not comparable:
+        return "not comparable"
+    if not measured:
+        return "not run"
+    return "reproduced" if all(each in ("agrees", "holds") for each in measured) else "not reproduced"
