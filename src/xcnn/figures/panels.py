@@ -73,6 +73,11 @@ def folded(paragraphs: Sequence[str], inches: float) -> str:
     return "\n\n".join(textwrap.fill(paragraph, int(inches * 16.5)) for paragraph in paragraphs)
 
 
+def wrapped(text: str, width: int) -> str:
+    """Lines of at most `width` characters, broken at spaces; the text's own breaks stay."""
+    return "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in text.splitlines())
+
+
 def needed(items: object, name: str) -> None:
     if not items:
         raise UserError(f"{name} is empty; pass at least one to draw.")

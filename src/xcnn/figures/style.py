@@ -16,7 +16,7 @@ from xcnn.files import atomic
 # Okabe & Ito's palette: told apart under the common forms of colour blindness.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
-INK, FAINT = "#222222", "#8a8a8a"
+INK, FAINT, GRID = "#222222", "#8a8a8a", "#e8e8e8"
 POSITIVE, NEGATIVE = PALETTE[0], PALETTE[1]
 SEQUENTIAL = "cividis"
 

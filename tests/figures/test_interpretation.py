@@ -1,7 +1,5 @@
-"""What the figures of prototypes show, read back from the figure and from its pixels."""
+"""What the sheets of prototypes show, read back from the figure and from its pixels."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,31 +7,23 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from tests.figures.drawn import at, overlapping, pixels
 from xcnn.errors import UserError
 from xcnn.figures import (
-    AccuracySeries,
-    EmbeddingPanel,
     Interpretation,
-    Marks,
     PartPrototype,
     PrototypePatch,
     distinct_colours,
-    embedding_plot,
     interpretation_sheet,
     part_prototypes,
     save_png,
-    tradeoff_plot,
 )
+from xcnn.figures.interpretation import DIMMED, OPACITY
 from xcnn.figures.panels import BOX
-from xcnn.figures.prototypes import DIMMED, OPACITY
-from xcnn.figures.style import PALETTE
-from xcnn.language.colour import cielab
 
 GREY = torch.full((3, 32, 32), 128, dtype=torch.uint8)
 # Shares 5/9, 2/9, 1/9 and 1/9: prototypes 7, 40, then 2 and 3 by their index.
@@ -64,15 +54,6 @@ def patches(figure: Figure) -> list[Axes]:
 def frame(axes: Axes) -> str:
     (colour,) = {to_hex(spine.get_edgecolor()) for spine in axes.spines.values() if spine.get_visible()}
     return colour
-
-
-def test_distinct_colours() -> None:
-    colours = distinct_colours(21)
-    assert colours[:7] == tuple(colour.lower() for colour in PALETTE)
-    assert distinct_colours(3) == colours[:3]
-    lab = cielab(torch.tensor([to_rgb(colour) for colour in colours]))
-    assert torch.pdist(lab).min() > 14  # twice the distance of matplotlib's closest pair in tab20
-    assert len(set(distinct_colours(300))) == 300
 
 
 def test_one_colour_is_one_prototype() -> None:
@@ -171,108 +152,6 @@ def test_images_of_unlike_shapes() -> None:
         assert axes.get_aspect() == pytest.approx(0.5)  # a location is twice as wide as high
 
 
-def sparrows(classes: int, marker: str = "s") -> EmbeddingPanel:
-    centres = np.stack([np.arange(classes), np.arange(classes) ** 2 % 7], 1).astype(float)
-    train = np.concatenate([centres, centres + 0.2, centres - 0.2])
-    labels = np.tile(np.arange(classes), 3)
-    names = [f"Nelson Sharp-tailed Sparrow {index}" for index in range(classes)]
-    marks = Marks(centres + 0.1, np.arange(classes), marker)  # type: ignore[arg-type]
-    return EmbeddingPanel("KMEx", names, train, labels, centres + 0.3, np.arange(classes), {"prototypes": marks})
-
-
-def scattered(axes: Axes, label: str) -> PathCollection:
-    (found,) = [part for part in axes.collections if part.get_label() == label and isinstance(part, PathCollection)]
-    return found
-
-
-def hexes(colours: Sequence[object]) -> list[str]:
-    return [to_hex(colour) for colour in colours]  # type: ignore[arg-type]
-
-
-def test_embedding_plot() -> None:
-    panel = sparrows(3)
-    turned = replace(sparrows(3, "x"), name="classifier", classes=list(panel.classes)[::-1])
-    figure = embedding_plot([turned, panel], "UMAP")
-    for given, axes in zip((turned, panel), figure.axes, strict=True):
-        assert axes.get_title() == given.name
-        by_class = dict(zip(turned.classes, distinct_colours(3), strict=True))
-        expected = [by_class[name] for name in given.classes]
-        train, test, marks = (scattered(axes, label) for label in ("train", "test", "prototypes"))
-        np.testing.assert_array_equal(train.get_offsets(), given.train)
-        np.testing.assert_array_equal(test.get_offsets(), given.test)
-        np.testing.assert_array_equal(marks.get_offsets(), given.marks["prototypes"].points)
-        assert hexes(train.get_facecolors()) == expected * 3
-        assert hexes(test.get_facecolors()) == expected
-        assert hexes(marks.get_edgecolors() if given is turned else marks.get_facecolors()) == expected
-        assert (test.get_alpha() or 1) < (train.get_alpha() or 1)
-    kinds, names = (
-        [(text.get_text(), handle.get_marker()) for text, handle in zip(each.texts, each.legend_handles, strict=True)]  # type: ignore[union-attr]
-        for each in figure.legends
-    )
-    assert kinds == [("train", "o"), ("test", "o"), ("prototypes", "s")]
-    assert [name for name, _ in names] == list(turned.classes)
-    assert [text for axes in figure.axes for text in axes.texts] == []
-
-
-@pytest.mark.parametrize(("classes", "legends", "names"), [(21, 2, 0), (48, 1, 48)])
-def test_many_classes(classes: int, legends: int, names: int) -> None:
-    panel = sparrows(classes)
-    figure = embedding_plot([panel, panel])
-    assert len(figure.legends) == legends
-    axes = figure.axes[0]
-    assert [text.get_text() for text in axes.texts] == list(panel.classes[:names])
-    assert overlapping(figure) == []
-    # A name that had to move is tied to its class's median, here the class's first point.
-    ties = np.reshape([line.get_xydata() for line in axes.lines], (names, 2, 2))  # type: ignore[arg-type]
-    np.testing.assert_allclose(ties[:, 0], np.asarray(panel.train)[:names])
-    np.testing.assert_allclose(ties[:, 1], np.reshape([text.get_position() for text in axes.texts], (names, 2)))
-    inside = axes.get_window_extent().padded(1)
-    for text in axes.texts:
-        box = text.get_window_extent()
-        assert inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1)
-
-
-def accuracies(method: str, x: Sequence[float] | Sequence[str], dataset: str = "MNIST") -> AccuracySeries:
-    n = len(x)
-    return AccuracySeries(dataset, method, x, np.linspace(0.8, 1, n), np.linspace(0.5, 0.7, n), [0.01] * n, [0.02] * n)
-
-
-@pytest.mark.parametrize(
-    ("x", "log", "places"), [([0.01, 0.05, 1.0], True, [0.01, 0.05, 1.0]), (["1/D", "1/√D", "1"], False, [0, 1, 2])]
-)
-def test_tradeoff_plot(x: Sequence[float] | Sequence[str], log: bool, places: list[float]) -> None:
-    series = [accuracies("B4", x), accuracies("B234", x), accuracies("B4", x[1:], "STL10")]  # type: ignore[arg-type]
-    figure = tradeoff_plot(series, "share of the training images", log=log, title="Scalability")
-    mnist, stl = figure.axes
-    assert [axes.get_title() for axes in figure.axes] == ["MNIST", "STL10"]
-    assert mnist.get_xscale() == ("log" if log else "linear")
-    assert [label.get_text() for label in mnist.get_xticklabels()] == [
-        value if isinstance(value, str) else f"{value:g}" for value in x
-    ]
-    bars = {bar.get_label(): bar for bar in mnist.containers if isinstance(bar, ErrorbarContainer)}
-    assert list(bars) == ["B4, train", "B4, test", "B234, train", "B234, test"]
-    for name, bar in bars.items():
-        line, _, (spans,) = bar.lines
-        assert line is not None
-        start, style, std = (0.8, "--", 0.01) if str(name).endswith("train") else (0.5, "-", 0.02)
-        np.testing.assert_allclose(
-            np.asarray(line.get_xydata()), np.stack([places, np.linspace(start, start + 0.2, 3)], 1)
-        )
-        assert line.get_linestyle() == style
-        assert line.get_color() == PALETTE[str(name).startswith("B234")]
-        (_, low), (_, high) = spans.get_segments()[0]
-        assert (low, high) == pytest.approx((start - std, start + std))
-    np.testing.assert_allclose(np.asarray(stl.lines[0].get_xydata())[:, 0], places[1:])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["B4", "B234", "test", "train"]
-    assert overlapping(figure) == []
-
-
-def test_a_legend_names_what_is_drawn() -> None:
-    nothing = [math.nan, math.nan]
-    figure = tradeoff_plot([AccuracySeries("MNIST", "B4", [1, 2], nothing, [0.5, 0.6], nothing, [0.0, 0.0])], "share")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["B4", "test"]
-
-
 def test_part_prototypes() -> None:
     picture = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
     box = (10.0, 5.0, 30.0, 25.0)
@@ -294,10 +173,8 @@ def test_part_prototypes() -> None:
 
 def test_the_same_bytes_again(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_png(interpretation_sheet([interpretation()]), tmp_path / f"{name}1", dpi=50)
-        save_png(embedding_plot([sparrows(22)]), tmp_path / f"{name}2", dpi=50)
-    for number in (1, 2):
-        assert (tmp_path / f"a{number}").read_bytes() == (tmp_path / f"b{number}").read_bytes()
+        save_png(interpretation_sheet([interpretation()]), tmp_path / name, dpi=50)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_refusals() -> None:
@@ -321,25 +198,6 @@ def test_refusals() -> None:
         interpretation_sheet([replace(fine, prototypes={**fine.prototypes, 2: empty})])
     with pytest.raises(UserError, match=r"image is \(3, 32, 32\)"):
         interpretation_sheet([replace(fine, image=GREY.float())])
-
-    panel = sparrows(3)
-    with pytest.raises(UserError, match="panels is empty"):
-        embedding_plot([])
-    with pytest.raises(UserError, match=r"KMEx, test: points are \(3, 2\) and labels \(2,\)"):
-        embedding_plot([replace(panel, test_labels=[0, 1])])
-    with pytest.raises(UserError, match="KMEx, train: labels go from 0 to 2, but it has 2 classes"):
-        embedding_plot([replace(panel, classes=panel.classes[:2])])
-
-    one = accuracies("B4", [0.0, 1.0])
-    with pytest.raises(UserError, match="series is empty"):
-        tradeoff_plot([], "share")
-    with pytest.raises(UserError, match="the same data set and method"):
-        tradeoff_plot([one, one], "share")
-    with pytest.raises(UserError, match=r"2 settings, train means \(1,\)"):
-        tradeoff_plot([replace(one, train=[1.0])], "share")
-    for x in ([0.0, 1.0], ["1/D", "1"]):
-        with pytest.raises(UserError, match="cannot stand on a log axis"):
-            tradeoff_plot([replace(one, x=x)], "share", log=True)
 
     with pytest.raises(UserError, match="rows is empty"):
         part_prototypes({})
