@@ -9,6 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 
 from tests.figures.drawn import overlapping
 from xcnn.errors import UserError
@@ -49,16 +50,35 @@ def test_embedding_plot() -> None:
         assert hexes(test.get_facecolors()) == expected
         assert hexes(marks.get_edgecolors() if given is turned else marks.get_facecolors()) == expected
         assert (test.get_alpha() or 1) < (train.get_alpha() or 1)
-    kinds, names = (
-        [(text.get_text(), handle.get_marker()) for text, handle in zip(each.texts, each.legend_handles, strict=True)]  # type: ignore[union-attr]
-        for each in figure.legends
-    )
-    assert kinds == [("train", "o"), ("test", "o"), ("prototypes", "s")]
-    assert [name for name, _ in names] == list(turned.classes)
+    for axes, marker in zip(figure.axes, "xs", strict=True):
+        legend = axes.get_legend()
+        assert legend is not None
+        kinds = {text.get_text(): part for text, part in zip(legend.texts, legend.legend_handles, strict=True)}
+        assert list(kinds) == ["train", "test", "prototypes"]
+        assert isinstance(kinds["prototypes"], Line2D)
+        assert kinds["prototypes"].get_marker() == marker
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(turned.classes)
+    # Prototypes have white edges, or a white cross below the coloured one.
+    squares = scattered(figure.axes[1], "prototypes")
+    assert hexes(squares.get_edgecolors()) == ["#ffffff"]
+    crosses = [part for part in figure.axes[0].collections if isinstance(part, PathCollection)]
+    assert hexes(crosses[-2].get_edgecolors()) == ["#ffffff"]
+    assert max(crosses[-2].get_linewidths()) > max(crosses[-1].get_linewidths())
+
+
+@pytest.mark.parametrize(("n", "size"), [(30, 30.0), (60_000, 3.0)])
+def test_points_are_as_large_as_their_number_allows(n: int, size: float) -> None:
+    points = np.zeros((n, 2))
+    panel = EmbeddingPanel("KMEx", ["crow"], points, np.zeros(n, dtype=int), [], [])
+    assert list(scattered(embedding_plot([panel]).axes[0], "train").get_sizes()) == [size]
+
+
+def test_embedding_plot_has_no_names_at_points() -> None:
+    figure = embedding_plot([sparrows(3)])
     assert [text for axes in figure.axes for text in axes.texts] == []
 
 
-@pytest.mark.parametrize(("classes", "legends", "names"), [(21, 2, 0), (48, 1, 48)])
+@pytest.mark.parametrize(("classes", "legends", "names"), [(21, 1, 0), (48, 0, 48)])
 def test_many_classes(classes: int, legends: int, names: int) -> None:
     panel = sparrows(classes)
     figure = embedding_plot([panel, panel])

@@ -48,7 +48,7 @@ def interpretation(name: str = "B4", explanation: torch.Tensor = MAP, scale: flo
 
 
 def patches(figure: Figure) -> list[Axes]:
-    return [axes for axes in figure.axes if "of the map" in axes.get_xlabel()]
+    return [axes for axes in figure.axes if "%, " in axes.get_xlabel()]
 
 
 def frame(axes: Axes) -> str:
@@ -77,9 +77,9 @@ def test_one_colour_is_one_prototype() -> None:
 def test_patches_are_the_largest_first_and_say_what_they_are() -> None:
     figure = interpretation_sheet([interpretation()], shown=3)
     assert [axes.get_xlabel() for axes in patches(figure)] == [
-        "House Sparrow\n55.6% of the map\nimportance +1",
-        "Red-bellied Woodpecker\n22.2% of the map\nimportance −2",
-        "Elegant Tern\n11.1% of the map\nimportance +0.5",
+        "House Sparrow\n55.6%, +1",
+        "Red-bellied\nWoodpecker\n22.2%, −2",
+        "Elegant Tern\n11.1%, +0.5",
     ]
     (explanation,) = [axes for axes in figure.axes if axes.get_title() == "explanation map"]
     assert explanation.get_xlabel() == "and 1 more, on 11.1% of it"
@@ -119,18 +119,32 @@ def test_a_patch_is_what_lies_about_its_segment(
     assert axes.get_ylim() == pytest.approx(y)
 
 
-def test_importance_has_one_symmetric_scale() -> None:
-    figure = interpretation_sheet([interpretation(), interpretation("B234", scale=0.1)])
-    shown = [axes.images[0] for axes in figure.axes if axes.get_title() == "importance"]
-    assert [image.get_clim() for image in shown] == [(-2, 2)] * 2
-    np.testing.assert_allclose(np.asarray(shown[1].get_array()), 0.1 * IMPORTANCE, rtol=1e-6)
-    red, _, blue = shown[0].to_rgba([2.0])[0][:3]
+def importance_maps(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.get_title() == "importance"]
+
+
+def test_importance_is_about_its_own_mean_on_one_scale() -> None:
+    """A mean far above the differences, as the last map's, must not saturate the map."""
+    raised = interpretation("B234", scale=0.1)
+    raised = replace(raised, importance=np.asarray(raised.importance) + 40)
+    flat = interpretation("B34", torch.zeros(1, 1, dtype=torch.int64), scale=4.8)
+    figure = interpretation_sheet([interpretation(), raised, flat])
+    shown = [axes.images[0] for axes in importance_maps(figure)]
+    mean = IMPORTANCE.mean()
+    reach = np.abs(IMPORTANCE - mean).max()
+    assert [image.get_clim() for image in shown] == [pytest.approx((-reach, reach), rel=1e-5)] * 3
+    np.testing.assert_allclose(np.asarray(shown[0].get_array()), IMPORTANCE - mean, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(shown[1].get_array()), 0.1 * (IMPORTANCE - mean), atol=1e-5)
+    assert [axes.get_xlabel() for axes in importance_maps(figure)] == ["mean +0.17", "mean +40", "uniform +4.8"]
+    red, _, blue = shown[0].to_rgba([reach])[0][:3]
     assert red > 2 * blue
-    red, _, blue = shown[0].to_rgba([-2.0])[0][:3]
+    red, _, blue = shown[0].to_rgba([-reach])[0][:3]
     assert blue > 2 * red
-    none = interpretation_sheet([interpretation(scale=0.0)])
-    (flat,) = [axes.images[0] for axes in none.axes if axes.get_title() == "importance"]
-    assert flat.get_clim() == (-1, 1)
+    rounded = np.full((3, 3), 0.1, dtype=np.float32)  # its mean is not 0.1 in float32
+    rounded[0, 0] = np.nextafter(rounded[0, 0], np.float32(1))
+    (alone,) = importance_maps(interpretation_sheet([replace(interpretation(), importance=rounded)]))
+    assert alone.get_xlabel() == "uniform +0.1"
+    assert alone.images[0].get_clim() == (-1, 1)
 
 
 @pytest.mark.parametrize(("side", "prototypes", "shown"), [(1, 1, 1), (28, 20, 8), (28, 60, 8)])
@@ -155,11 +169,16 @@ def test_images_of_unlike_shapes() -> None:
 def test_part_prototypes() -> None:
     picture = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
     box = (10.0, 5.0, 30.0, 25.0)
-    parts = [PartPrototype(picture, box, "nearest of 600"), PartPrototype(GREY, (0, 0, 32, 32))]
+    parts = [PartPrototype(picture, box, "nearest of 600"), PartPrototype(GREY, (0, 0, 32, 32), "image 3")]
     figure = part_prototypes({"Red-bellied Woodpecker": parts, "Fish Crow": parts[:1]}, "ProtoPNet")
     first, second = figure.axes[:4], figure.axes[4:]
     assert [" ".join(row[0].get_ylabel().split()) for row in (first, second)] == ["Red-bellied Woodpecker", "Fish Crow"]
+    assert [bool(axes.images) for axes in first] == [True, True, True, False]  # the whole image is not drawn twice
     assert [bool(axes.images) for axes in second] == [True, True, False, False]
+    assert first[2].collections == [] or not len(first[2].collections[0].get_paths())
+    assert " ".join(first[2].get_xlabel().split()) == "whole image; image 3"
+    alone = part_prototypes({"Fish Crow": parts[1:]})
+    assert [axes.get_title() for axes in alone.axes] == ["training\nimage"]  # no empty column of patches
     image, patch = first[:2]
     assert (image.get_xlim(), image.get_ylim()) == ((-0.5, 59.5), (39.5, -0.5))
     assert (patch.get_xlim(), patch.get_ylim()) == ((9.5, 29.5), (24.5, 4.5))

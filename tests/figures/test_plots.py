@@ -91,9 +91,14 @@ def test_curves_plot() -> None:
     assert deletion.get_lines()[0].get_color() == insertion.get_lines()[1].get_color()
     assert [axes.get_title() for axes in figure.axes] == ["insertion", "deletion"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
-    many = curves_plot({"insertion": {name: Curve(rising, rising, rising) for name in METHODS}})
-    looks = {(line.get_color(), line.get_linestyle()) for line in many.axes[0].get_lines()}
-    assert len(looks) == len(METHODS)
+    five = (*METHODS[:4], "random")
+    many = curves_plot({"insertion": {name: Curve(rising, rising, rising) for name in five}})
+    lines = many.axes[0].get_lines()
+    for look in ("_color", "_marker", "_unscaled_dash_pattern"):
+        assert len({str(getattr(line, look)) for line in lines}) == len(lines), look
+    assert [text.get_text() for text in many.legends[0].get_texts()] == list(five)
+    with pytest.raises(UserError, match="5 curves in a panel are not told apart"):
+        curves_plot({"insertion": {name: Curve(rising, rising, rising) for name in METHODS}})
 
 
 def test_cost_plot() -> None:
@@ -160,6 +165,21 @@ def test_tradeoff_plot(x: Sequence[float] | Sequence[str], log: bool, places: li
     assert overlapping(figure) == []
 
 
+def test_accuracies_share_a_range_and_have_references() -> None:
+    series = [accuracies("B34", [1, 2], "MNIST"), accuracies("B34", [1, 2], "STL10")]
+    figure = tradeoff_plot(series, "weight", references={"MNIST": {"B4": 0.3}})
+    mnist, stl = figure.axes
+    (level,) = [line for line in mnist.get_lines() if set(np.ravel(line.get_ydata())) == {0.3}]
+    assert list(np.ravel(level.get_xdata())) == [0, 1]  # across the panel
+    assert mnist.get_ylim() == stl.get_ylim()
+    assert mnist.get_ylim()[0] < 0.3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["B34", "B4", "test", "train"]
+    apart = tradeoff_plot(series, "weight", references={"MNIST": {"B4": 0.3}}, share_y=False)
+    assert apart.axes[0].get_ylim() != apart.axes[1].get_ylim()
+    with pytest.raises(UserError, match="CUB has a reference but no series"):
+        tradeoff_plot(series, "weight", references={"CUB": {"B4": 0.3}})
+
+
 def test_a_legend_names_what_is_drawn() -> None:
     nothing = [math.nan, math.nan]
     figure = tradeoff_plot([AccuracySeries("MNIST", "B4", [1, 2], nothing, [0.5, 0.6], nothing, [0.0, 0.0])], "share")
@@ -193,7 +213,7 @@ def test_no_text_over_another() -> None:
         Cost(name, where, 4.0**k, 1 + k) for k, name in enumerate(METHODS) for where in ("layer4", "layer2", "peer")
     ]
     for figure in (
-        curves_plot({panel: dict.fromkeys(METHODS, curve) for panel in ("insertion", "deletion")}, title="Curves"),
+        curves_plot({panel: dict.fromkeys(METHODS[2:], curve) for panel in ("insertion", "deletion")}, title="Curves"),
         cost_plot(costs, "Costs"),
         cost_plot([Cost("CAM", "layer4", 1.01, 1.02)]),
     ):

@@ -2,7 +2,7 @@
 
 from xcnn.figures.colours import distinct_colours
 from xcnn.figures.embedding import EmbeddingPanel, Marks, embedding_plot
-from xcnn.figures.estimates import Estimate, protocol_plot
+from xcnn.figures.estimates import Estimate, forest_plot, protocol_plot
 from xcnn.figures.filter_grids import (
     BeforeAfter,
     CombinedMaps,
@@ -11,11 +11,10 @@ from xcnn.figures.filter_grids import (
     feature_map_progression,
     filter_comparison,
     renderings_figure,
-    signed_filters,
     succinct_learning,
 )
 from xcnn.figures.heat_maps import HeatMapRow, explanation_grid, heat_map_grid, kept_grid, overlay
-from xcnn.figures.heat_tables import heat_table
+from xcnn.figures.heat_tables import heat_table, heat_tables
 from xcnn.figures.interpretation import (
     Interpretation,
     PartPrototype,
@@ -35,6 +34,7 @@ from xcnn.figures.plots import (
     tradeoff_plot,
 )
 from xcnn.figures.renderings import encircled, heat, proportionate, upscale
+from xcnn.figures.signed_filters import signed_filters
 from xcnn.figures.style import save_png
 
 __all__ = [
@@ -62,9 +62,11 @@ __all__ = [
     "explanation_grid",
     "feature_map_progression",
     "filter_comparison",
+    "forest_plot",
     "heat",
     "heat_map_grid",
     "heat_table",
+    "heat_tables",
     "interpretation_sheet",
     "kept_grid",
     "overlay",

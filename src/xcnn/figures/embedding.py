@@ -16,12 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from xcnn.errors import UserError
 from xcnn.figures.colours import distinct_colours
-from xcnn.figures.panels import needed, new_figure
+from xcnn.figures.panels import WIDTH, needed, new_figure
 from xcnn.figures.style import INK, styled
 
 Marker = Literal["x", "^", "s"]
 
 LEGEND = 21  # more classes than these are named at their points
+COLUMNS = 7  # of the legend
+COVERED = 0.5  # of a panel, by all its points if none covered another
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,13 @@ class EmbeddingPanel:
     """Embeddings in the plane, with prototypes.
 
     Attributes:
-        name: heading.
-        classes: that the labels index; a class has the same colour in every panel that names it.
-        train: (n, 2).
-        train_labels: (n,) integers.
-        test: (m, 2), drawn fainter; may be empty.
-        test_labels: (m,).
-        marks: by what they are, such as `KMEx`.
+        name: heading of the panel.
+        classes: names of the classes that the labels index; a class has the same colour in every panel that names it.
+        train: (n, 2) embedded training images.
+        train_labels: (n,) integer classes of the training images.
+        test: (m, 2) embedded test images, drawn fainter; may be empty.
+        test_labels: (m,) integer classes of the test images.
+        marks: prototypes by what they are, such as `KMEx`.
     """
 
     name: str
@@ -58,7 +60,7 @@ class EmbeddingPanel:
 
 @styled
 def embedding_plot(panels: Sequence[EmbeddingPanel], title: str = "") -> Figure:
-    """Figure 2: embeddings coloured by class, the test ones fainter, and prototypes among them.
+    """Figure 2: embeddings coloured by class, the test ones fainter, and prototypes among them with white edges.
 
     Up to 21 classes stand in a legend; more are named at the medians of their training points.
 
@@ -69,51 +71,50 @@ def embedding_plot(panels: Sequence[EmbeddingPanel], title: str = "") -> Figure:
     classes = list(dict.fromkeys(name for panel in panels for name in panel.classes))
     named = len(classes) > LEGEND
     colours = dict(zip(classes, distinct_colours(len(classes)), strict=True))
-    side = 6.0 if named else 4.2
-    figure = new_figure(side * len(panels) + (0.2 if named else 1.8), side + 0.6, title, compress=False)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    kinds: dict[str, Marker] = {}
+    # Names at points need the width of the page, a panel below the other.
+    down, across = (len(panels), 1) if named else (1, len(panels))
+    width = WIDTH / max(across, 1 if named else 2)
+    side = min(width, 5.2)
+    legend = 0 if named else 0.17 * -(-len(classes) // COLUMNS) + 0.1
+    figure = new_figure(width * across, (side + 0.45) * down + legend, title, compress=False)
+    axes = figure.subplots(down, across, squeeze=False).ravel()
     for panel, cell in zip(panels, axes, strict=True):
         shades = np.array([to_rgb(colours[name]) for name in panel.classes])
-        edges = np.where(shades.any(1, keepdims=True), (0.0, 0.0, 0.0), 1.0)  # black, and white about black
+        kinds = [
+            Line2D([], [], ls="none", marker="o", color=INK, markersize=3, label="train"),
+            Line2D([], [], ls="none", marker="o", color=INK, markersize=3, alpha=0.3, label="test"),
+        ]
         train, labels = _labelled(panel, "train", panel.train, panel.train_labels)
         test, test_labels = _labelled(panel, "test", panel.test, panel.test_labels)
-        size = float(np.clip(2e4 / (len(train) + len(test)), 2, 25))
+        # In square points: all points together would cover half of the panel.
+        size = float(np.clip(COVERED * (72 * side) ** 2 / (len(train) + len(test)), 3, 30))
         cell.scatter(*test.T, c=shades[test_labels], s=size, alpha=0.25, linewidths=0, label="test")
-        cell.scatter(*train.T, c=shades[labels], s=size, alpha=0.8, linewidths=0, label="train")
+        cell.scatter(*train.T, c=shades[labels], s=size, alpha=0.7, linewidths=0, label="train")
         for name, marks in panel.marks.items():
             points, mark_labels = _labelled(panel, name, marks.points, marks.labels)
-            kinds[name] = marks.marker
+            kinds.append(Line2D([], [], ls="none", marker=marks.marker, color=INK, label=name))
+            cased = shades[mark_labels]
+            # A white edge, which no class has, cased in black, which shows on white ground.
             if marks.marker == "x":  # it has no edge of its own
-                cell.scatter(*points.T, c=edges[mark_labels], s=55, marker="x", linewidths=3.4)
-                cell.scatter(*points.T, c=shades[mark_labels], s=45, marker="x", linewidths=1.6, label=name)
-            else:
-                cell.scatter(
-                    *points.T,
-                    c=shades[mark_labels],
-                    s=45,
-                    marker=marks.marker,
-                    edgecolors=edges[mark_labels],
-                    linewidths=1,
-                    label=name,
-                )
+                for width, colour in ((4.6, "black"), (3.6, "white")):
+                    cell.scatter(*points.T, c=colour, s=50, marker="x", linewidths=width)
+                cell.scatter(*points.T, c=cased, s=50, marker="x", linewidths=1.8, label=name)
+                continue
+            cell.scatter(*points.T, c="black", s=72, marker=marks.marker, linewidths=0)
+            cell.scatter(*points.T, c=cased, s=46, marker=marks.marker, edgecolors="white", linewidths=1.1, label=name)
         cell.set_title(panel.name)
         cell.set_xticks([])
         cell.set_yticks([])
         cell.spines[:].set_visible(True)
-    handles = [
-        Line2D([], [], ls="none", marker="o", color=INK, markersize=4, label="train"),
-        Line2D([], [], ls="none", marker="o", color=INK, markersize=4, alpha=0.3, label="test"),
-        *(Line2D([], [], ls="none", marker=marker, color=INK, label=name) for name, marker in kinds.items()),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": len(kinds), "columnspacing": 1}
+        cell.legend(handles=kinds, handletextpad=0.1, **below)
+    if not named:
+        dots = [Line2D([], [], ls="none", marker="o", color=colour, label=name) for name, colour in colours.items()]
+        figure.legend(handles=dots, loc="outside lower center", ncols=min(len(dots), COLUMNS), columnspacing=1)
     if named:
         figure.draw_without_rendering()  # so that texts and axes have their places
         for panel, cell in zip(panels, axes, strict=True):
             _name_classes(cell, panel)
-    else:
-        dots = [Line2D([], [], ls="none", marker="o", color=colour, label=name) for name, colour in colours.items()]
-        figure.legend(handles=dots, loc="outside right upper")
     return figure
 
 

@@ -23,9 +23,11 @@ from torch import Tensor
 from xcnn.errors import UserError
 from xcnn.figures.panels import (
     CAPTION,
-    CELL,
     LINE_HEIGHT,
+    SMALL,
     caption,
+    cell_size,
+    colour_bar,
     folded,
     needed,
     new_figure,
@@ -49,12 +51,12 @@ class HeatMapRow:
 
     Attributes:
         image: (H, W, 3) or (3, H, W) uint8.
-        title: set below the image, such as its class and confidence.
-        maps: by method: a map (h, w) of any range and size for `heat_map_grid`; the kept pixels (H, W), bool or weights
+        title: text below the image, such as its class and confidence.
+        maps: maps by method: (h, w) of any range and size for `heat_map_grid`; the kept pixels (H, W), bool or weights
             in [0, 1], for `explanation_grid` and `kept_grid`.
         boxes: (m, 4) x0, y0, x1, y1 in pixels of the image, x1 and y1 exclusive edges; drawn on every panel.
-        notes: by method, set below its panel, such as the confidence kept.
-        label: set to the left of the row.
+        notes: texts by method below its panel, such as the confidence kept.
+        label: text to the left of the row.
     """
 
     image: NDArray[np.uint8] | Tensor
@@ -85,11 +87,9 @@ def heat_map_grid(rows: Sequence[HeatMapRow], methods: Sequence[str], title: str
             if len(torch.as_tensor(row.maps[method]).unique()) == 1:
                 cell.text(0.5, 0.5, "constant", transform=cell.transAxes, ha="center", va="center", color="white")
     colours = ListedColormap(_blended(np.full(256, 0.5), np.linspace(0, 1, 256)))
-    bar = figure.colorbar(ScalarMappable(cmap=colours), ax=axes, aspect=50, pad=0.01, fraction=0.02, ticks=[0, 1])
-    bar.ax.set_yticklabels(["min", "max"])
-    bar.ax.tick_params(length=0, labelsize=8)
-    bar.set_label("heat, per map", fontsize=8, labelpad=-12)
-    bar.outline.set_visible(False)
+    bar = colour_bar(figure, ScalarMappable(cmap=colours), axes, "")
+    bar.set_ticks([0, 1], labels=["min", "max"])
+    bar.set_label("heat, per map", fontsize=SMALL, labelpad=-10)
     return figure
 
 
@@ -118,11 +118,13 @@ def _grid(
     """The image of each row and `panel(image, map)` of each method beside it, with boxes, notes and headings."""
     needed(rows, "rows")
     needed(methods, "methods")
+    cell_width = cell_size(1 + len(methods), 0.6)
     captions = [
-        [folded([text], CELL) for text in (row.title, *(row.notes.get(name, "") for name in methods))] for row in rows
+        [folded([text], cell_width) for text in (row.title, *(row.notes.get(name, "") for name in methods))]
+        for row in rows
     ]
-    heights = [CELL + CAPTION + LINE_HEIGHT * max(text.count("\n") for text in texts) for texts in captions]
-    figure = new_figure((1 + len(methods)) * CELL + 0.6, sum(heights) + 0.4, title)
+    heights = [cell_width + CAPTION + LINE_HEIGHT * max(text.count("\n") for text in texts) for texts in captions]
+    figure = new_figure((1 + len(methods)) * cell_width + 0.6, sum(heights) + 0.4, title)
     axes = figure.subplots(len(rows), 1 + len(methods), squeeze=False)
     for row, texts, line in zip(rows, captions, axes, strict=True):
         missing = [method for method in methods if method not in row.maps]
@@ -136,7 +138,7 @@ def _grid(
         for cell, text in zip(line, texts, strict=True):
             caption(cell, text, INK if cell is line[0] else FAINT)
     for cell, name in zip(axes[0], ("image", *methods), strict=True):
-        cell.set_title(wrapped(name, int(CELL * 13)))
+        cell.set_title(wrapped(name, int(cell_width * 15)))
     return figure, axes
 
 

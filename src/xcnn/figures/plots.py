@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,8 +11,11 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from xcnn.errors import UserError
-from xcnn.figures.panels import needed, new_figure
+from xcnn.figures.panels import SMALL, WIDTH, needed, new_figure, wrapped
 from xcnn.figures.style import FAINT, GRID, INK, MARKERS, PALETTE, styled
+
+MOST_CURVES = 4  # in a panel, beside the control
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (4, 1, 1, 1)), (0, (2, 1)))
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,11 @@ class Cost:
     """What a method costs.
 
     Attributes:
-        method: its name.
-        setting: what it ran on or in, such as the layer or the package.
-        time: per image, over that of one plain forward pass.
-        memory: peak, likewise; NaN where it was not measured.
-        extrapolated: time from a part of the work; its mark is hollow.
+        method: name of the method.
+        setting: what the method ran on or in, such as the layer or the package.
+        time: time per image over that of one plain forward pass.
+        memory: peak memory over that of one plain forward pass; NaN where it was not measured.
+        extrapolated: whether the time is computed from a part of the work; such a mark is hollow.
     """
 
     method: str
@@ -58,13 +62,13 @@ class AccuracySeries:
     """A method's accuracies on a data set over a setting.
 
     Attributes:
-        dataset: its axes.
-        method: its colour.
-        x: (n,) the setting; names make a categorical axis, in the order in which they come.
-        train: (n,) means; NaN where there is none.
-        test: likewise.
-        train_std: (n,) half lengths of the error bars; NaN for none.
-        test_std: likewise.
+        dataset: name of the data set, which has axes of its own.
+        method: name of the method, which has a colour of its own.
+        x: (n,) values of the setting; names make a categorical axis, in the order in which they come.
+        train: (n,) mean training accuracies; NaN where there is none.
+        test: (n,) mean test accuracies; NaN where there is none.
+        train_std: (n,) half lengths of the error bars of training accuracies; NaN for none.
+        test_std: (n,) half lengths of the error bars of test accuracies; NaN for none.
     """
 
     dataset: str
@@ -154,26 +158,53 @@ def curves_plot(
     curves: Mapping[str, Mapping[str, Curve]],
     y_label: str = "probability of the class",
     title: str = "",
+    control: str = "random",
 ) -> Figure:
-    """Mean curves with bands by panel (`insertion`, `deletion`) and method; a method looks the same in every panel."""
+    """Mean curves with bands by panel (`insertion`, `deletion`) and method; a method looks the same in every panel.
+
+    Methods differ in colour, in dashes and in markers, so that they are told apart in grey and by colour-blind readers.
+
+    Args:
+        curves: by panel and method, from no pixel to all.
+        y_label: what is measured, and its unit.
+        title: heading.
+        control: name of the method that knows nothing of the image; drawn in grey below the others, where it is given.
+
+    Raises:
+        UserError: no curve, or more than four methods beside the control.
+    """
     needed(curves, "curves")
-    methods = list(dict.fromkeys(method for panel in curves.values() for method in panel))
-    figure = new_figure(3.3 * len(curves) + 1.8, 3.2, title, compress=False)
+    methods = list(dict.fromkeys(name for panel in curves.values() for name in panel if name != control))
+    if len(methods) > MOST_CURVES:
+        raise UserError(
+            f"{len(methods)} curves in a panel are not told apart ({', '.join(methods)}); choose {MOST_CURVES} of them "
+            f"beside the control {control}."
+        )
+    looks: dict[str, dict[str, Any]] = {
+        method: {"color": PALETTE[i], "linestyle": DASHES[i], "marker": MARKERS[i]} for i, method in enumerate(methods)
+    }
+    looks[control] = {"color": FAINT, "linestyle": (0, (1, 1)), "marker": ""}
+    figure = new_figure(WIDTH, 2.9, title, compress=False)
     axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
     drawn: dict[str, Line2D] = {}
     for (panel, by_method), cell in zip(curves.items(), axes, strict=True):
-        for method, curve in by_method.items():
-            index = methods.index(method)
-            share = np.linspace(0, 1, len(np.asarray(curve.mean)))
-            colour = PALETTE[index % len(PALETTE)]
-            style = ("-", "--", ":")[index // len(PALETTE) % 3]
-            cell.fill_between(share, np.asarray(curve.low), np.asarray(curve.high), color=colour, alpha=0.15, lw=0)
-            (drawn[method],) = cell.plot(share, np.asarray(curve.mean), color=colour, linestyle=style)
+        for method, curve in sorted(by_method.items(), key=lambda item: item[0] != control):
+            mean = np.asarray(curve.mean)
+            share, look = np.linspace(0, 1, len(mean)), looks[method]
+            band = (np.asarray(curve.low), np.asarray(curve.high))
+            cell.fill_between(share, *band, color=look["color"], alpha=0.1, lw=0)
+            # Markers at every fourth of the way, of each method elsewhere, so that they do not cover each other.
+            stride = max(len(mean) // 4, 1)
+            places = (list(looks).index(method) * stride // MOST_CURVES, stride)
+            (drawn[method],) = cell.plot(share, mean, **look, markevery=places, markersize=4.5, markeredgecolor="white")
         cell.set_xlim(0, 1)
         cell.set_xlabel("share of pixels")
         cell.set_title(panel)
+        cell.grid(color=GRID, linewidth=0.6)
+        cell.set_axisbelow(True)
     axes[0].set_ylabel(y_label)
-    figure.legend(handles=[drawn[method] for method in methods], labels=methods, loc="outside right upper")
+    named = {method: drawn[method] for method in looks if method in drawn}
+    figure.legend(handles=[*named.values()], labels=[*named], loc="outside lower center", ncols=len(named))
     return figure
 
 
@@ -183,7 +214,7 @@ def cost_plot(costs: Sequence[Cost], title: str = "") -> Figure:
     needed(costs, "costs")
     methods = list(dict.fromkeys(cost.method for cost in costs))
     settings = list(dict.fromkeys(cost.setting for cost in costs))
-    figure = new_figure(8.2, len(methods) * (0.16 * len(settings) + 0.1) + 1.1, title, compress=False)
+    figure = new_figure(WIDTH, len(methods) * (0.16 * len(settings) + 0.1) + 1.1, title, compress=False)
     axes = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     axes[0].set_xscale("log")
     axes[0].xaxis.set_minor_formatter("")
@@ -204,7 +235,7 @@ def cost_plot(costs: Sequence[Cost], title: str = "") -> Figure:
                 xytext=(6, 0),
                 textcoords="offset points",
                 va="center",
-                fontsize=8,
+                fontsize=SMALL,
             )
         cell.xaxis.set_major_formatter("{x:,g}×")
         cell.set_xlabel(label)
@@ -229,7 +260,13 @@ def cost_plot(costs: Sequence[Cost], title: str = "") -> Figure:
 
 @styled
 def tradeoff_plot(
-    series: Sequence[AccuracySeries], x_label: str, y_label: str = "accuracy", log: bool = False, title: str = ""
+    series: Sequence[AccuracySeries],
+    x_label: str,
+    y_label: str = "accuracy",
+    log: bool = False,
+    title: str = "",
+    references: Mapping[str, Mapping[str, float]] | None = None,
+    share_y: bool = True,
 ) -> Figure:
     """Accuracy over a setting, a line per method: test solid, train dashed; one axes per data set.
 
@@ -239,10 +276,13 @@ def tradeoff_plot(
         y_label: what is measured, and its unit.
         log: the setting's axis; for numbers only.
         title: heading.
+        references: test accuracies that the setting does not change, by data set and method, such as those of B4; a
+            horizontal line each.
+        share_y: whether all data sets have one range of accuracies.
 
     Raises:
-        UserError: none, two for the same data set and method, lengths that differ, or a log axis for
-            names or numbers not above 0.
+        UserError: no series, two for the same data set and method, lengths that differ, references on a data set
+            without series, or a log axis for names or numbers not above 0.
     """
     needed(series, "series")
     datasets = list(dict.fromkeys(one.dataset for one in series))
@@ -255,8 +295,18 @@ def tradeoff_plot(
         raise UserError(
             f"{', '.join(map(str, values))} cannot stand on a log axis; pass log=False, or numbers above 0."
         )
-    figure = new_figure(3.3 * len(datasets) + 1.6, 3.2, title, compress=False)
-    axes = figure.subplots(1, len(datasets), squeeze=False)[0]
+    references = references or {}
+    if unknown := {*references} - {*datasets}:
+        raise UserError(f"{', '.join(sorted(unknown))} has a reference but no series; pass one of each.")
+    figure = new_figure(min(2.4 * len(datasets) + 1.0, WIDTH), 2.9, title, compress=False)
+    axes = figure.subplots(1, len(datasets), squeeze=False, sharey=share_y)[0]
+    constants = list(dict.fromkeys(name for values in references.values() for name in values))
+    lines: dict[str, dict[str, Any]] = {
+        name: {"color": INK, "linestyle": DASHES[-1 - i % 3], "linewidth": 1.2} for i, name in enumerate(constants)
+    }
+    for dataset, by_method in references.items():
+        for name, value in by_method.items():
+            axes[datasets.index(dataset)].axhline(value, **lines[name], zorder=1)
     for one in series:
         cell = axes[datasets.index(one.dataset)]
         index = methods.index(one.method)
@@ -291,7 +341,7 @@ def tradeoff_plot(
             cell.set_xticks(values, [f"{value:g}" for value in values])
         cell.grid(color=GRID, linewidth=0.6)
         cell.set_axisbelow(True)
-        cell.set_title(dataset)
+        cell.set_title(wrapped(dataset, int(figure.get_figwidth() / len(datasets) * 12)))
         cell.set_xlabel(x_label)
     axes[0].set_ylabel(y_label)
     looks = [
@@ -302,7 +352,9 @@ def tradeoff_plot(
     if not any(np.isfinite(np.asarray(one.train, dtype=float)).any() for one in series):
         del drawn["train"]
     parts = [Line2D([], [], color=INK, ls=style, label=part) for part, style in drawn.items()]
-    figure.legend(handles=[*looks, *parts], loc="outside right upper")
+    levels = [Line2D([], [], **lines[name], label=name) for name in constants]
+    handles = [*looks, *levels, *parts]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
     return figure
 
 
