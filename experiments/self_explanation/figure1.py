@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
+from experiments.self_explanation.networks import STANDS_IN
 from xcnn.errors import UserError
 from xcnn.evaluation.subject import Subject
 from xcnn.figures import Interpretation, PrototypePatch, interpretation_sheet, save_png
 from xcnn.launch import Setup, launch
 from xcnn.prototypes import EncoderExplained, EncoderExplanation, nearest_patches
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.tables import markdown
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -112,37 +112,32 @@ def _right(said: EncoderExplained, label: int) -> bool:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    parts = [
-        "An image, its explanation map (each colour a prototype), the importance of its segments (eq. 11, brought to "
-        "the map's resolution segment by segment; B4's is eq. 11 itself), and each prototype's nearest training patch."
-    ]
-    captions: dict[str, str] = {}
-    for record in (record for row in rows for record in row.records):
-        details = record["details"]
-        figure = record["settings"]["figure"]
-        lines, notes = [], []
-        for name in figure["methods"]:
-            found = details["methods"][name]
-            lines += [
-                [
-                    name.upper(),
-                    " x ".join(map(str, found["shape"])),
-                    p["class"],
-                    f"{p['share']:.0%}",
-                    f"{p['attribution']:+.3f}",
-                ]
-                for p in found["prototypes"][: figure["shown"]]
-            ]
-            if more := found["prototypes"][figure["shown"] :]:
-                notes.append(f"{name.upper()} has {len(more)} more, with {sum(p['share'] for p in more):.0%} together.")
-        every = [p for found in details["methods"].values() for p in found["prototypes"]]
-        if len({p["attribution"] for p in every}) == 1 < len(every):
-            notes.append("The last map has one location: its importance is the whole image's, the same everywhere.")
-        heading = f"{record['data']['name']}, {record['model']}: {details['label']} ({details['image']})"
-        parts += [f"**{heading}**", markdown(["method", "map", "prototype of", "share", "mean importance"], lines)]
-        parts += [" ".join(notes)] if notes else []
-        captions |= dict.fromkeys(record["files"], f"Figure 1. {heading}.")
-    return Summary("Post-hoc self-explanation, figure 1: interpretation sheets", "\n\n".join(parts), captions=captions)
+    records = [record for row in rows for record in row.records]
+    birds = [record for record in records if record["dataset"] in ("cub200", *STANDS_IN["cub200"])]
+    finer = all(record["values"]["segments/b234"] > record["values"]["segments/b4"] for record in birds)
+    sheets = []
+    for record in records:
+        figure, methods = record["settings"]["figure"], record["details"]["methods"]
+        every = [part["attribution"] for found in methods.values() for part in found["prototypes"]]
+        sheets.append(
+            {
+                "record": record,
+                "methods": [{"name": name, **methods[name]} for name in figure["methods"]],
+                "shown": figure["shown"],
+                "uniform": len(set(every)) == 1 < len(every),
+            }
+        )
+    return Summary(
+        "Post-hoc self-explanation, figure 1: interpretation sheets",
+        verdict="not run"
+        if not records
+        else "not comparable"
+        if not birds
+        else "reproduced"
+        if finer
+        else "not reproduced",
+        facts={"sheets": sheets, "birds": birds},
+    )
 
 
 if __name__ == "__main__":

@@ -13,16 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
+from experiments.self_explanation.networks import STANDS_IN
 from xcnn.data.tensors import drawn
 from xcnn.errors import UserError
 from xcnn.evaluation.prototypes import embeddings, prototypes_of
 from xcnn.figures import EmbeddingPanel, Marks, embedding_plot, save_png
 from xcnn.launch import Setup, launch
-from xcnn.metrics.embedding import plane
-from xcnn.prototypes import Columns, KMEx, nearest
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.metrics.embedding import class_distance, own_share, plane
+from xcnn.prototypes import Columns, KMEx
+from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
+
+KINDS = ("columns", "columns, rescaled", "KMEx")
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -57,8 +59,8 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         "columns, rescaled": (rescaled, torch.arange(len(chosen))),
         "KMEx": (prototypes[kept].float(), torch.searchsorted(chosen, class_of[kept])),
     }
-    values = {f"own/{name}": _own(*found, z, labels) for name, found in marks.items()}
-    values |= {f"distance/{name}": _distance(*found, z, labels) for name, found in marks.items()}
+    values = {f"own/{name}": own_share(*found, z, labels) for name, found in marks.items()}
+    values |= {f"distance/{name}": class_distance(*found, z, labels) for name, found in marks.items()}
     flat = plane(z, [parts["test"][0], *(points for points, _ in marks.values())], options.seed)
     shown = {"left": ("columns", "columns, rescaled"), "right": ("KMEx",)}
     markers = {"columns": "x", "columns, rescaled": "^", "KMEx": "s"}
@@ -81,69 +83,40 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     return network.measured(values, len(z), details=details, files=[file])
 
 
-def _own(points: Tensor, classes: Tensor, z: Tensor, labels: Tensor) -> float:
-    """Share in % of the points whose nearest training embedding, among those of the group, is of their own class."""
-    return 100 * float((labels[nearest(points, z)[0]] == classes).double().mean())
-
-
-def _distance(points: Tensor, classes: Tensor, z: Tensor, labels: Tensor) -> float:
-    """Mean over points of the distance to their class's mean, over the class's own root mean square distance to it."""
-    ratios = []
-    for j in classes.unique():
-        own = z[labels == j]
-        spread = (own - own.mean(0)).square().sum(1).mean().sqrt()
-        ratios.append(torch.linalg.vector_norm(points[classes == j] - own.mean(0), dim=1) / spread)
-    return float(torch.cat(ratios).mean())
-
-
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    kinds = ("columns", "columns, rescaled", "KMEx")
     columns = [
-        *(Column(f"own/{name}", f"{name}: nearest embedding is of its class, %", 0) for name in kinds),
+        *(Column(f"own/{name}", f"{name}: nearest embedding is of its class, %", 0) for name in KINDS),
         *(
             Column(f"distance/{name}", f"{name}: distance to the class mean over the class's spread", 2)
-            for name in kinds
+            for name in KINDS
         ),
     ]
-    text = [
-        "The picture is UMAP's, which keeps neighbours and little else; the numbers are of the embeddings themselves, "
-        "among the classes shown. Rescaled columns have the mean norm of their class's embeddings. A spread is the "
-        "root mean square distance of a class's embeddings to their mean."
+    birds = ("cub200", *STANDS_IN["cub200"])
+    return Summary(
+        "Post-hoc self-explanation, figure 2: embeddings",
+        columns=columns,
+        claims=[each for row in rows for each in claims_of(row, counts=row.dataset in birds)],
+        comparable=any(row.dataset in birds for row in rows),
+        facts={"rows": rows, "kinds": KINDS, "claim_digits": 1},
+    )
+
+
+def claims_of(row: Row, counts: bool) -> list[Claim]:
+    """That KMEx's prototypes are more often among their class's embeddings than columns are, and closer to its mean."""
+
+    def of(kind: str) -> Row:
+        def only(values: Mapping[str, float]) -> dict[str, float]:
+            return {metric: values[f"{metric}/{kind}"] for metric in ("own", "distance")}
+
+        records = [{**record, "values": only(record["values"])} for record in row.records]
+        return replace(row, method=kind, mean=only(row.mean), records=records)
+
+    return [
+        Claim(metric, ("KMEx", kind), (of("KMEx"), of(kind)), says, counts=counts)
+        for metric, says in (("own", "higher"), ("distance", "lower"))
+        for kind in KINDS
+        if kind != "KMEx"
     ]
-    captions: dict[str, str] = {}
-    for record in (record for row in rows for record in row.records):
-        values, details = record["values"], record["details"]
-        captions |= dict.fromkeys(
-            record["files"],
-            f"Figure 2. {record['data']['name']}, {record['model']}, {len(details['classes'])} classes: "
-            f"{details['shown'][0]} training and {details['shown'][1]} test images.",
-        )
-        n = len(details["classes"])
-        found = {kind: (values[f"own/{kind}"], values[f"distance/{kind}"]) for kind in kinds}
-        text.append(
-            f"**{record['data']['name']}, {details['group']}** (seed {record['seed']}). The nearest training embedding "
-            f"is of their own class for {found['columns'][0]:.0f} % of the {n} columns as they are, "
-            f"{found['columns, rescaled'][0]:.0f} % of them rescaled, and {found['KMEx'][0]:.0f} % of KMEx's "
-            f"{n * record['settings']['prototypes']['per_class']} prototypes. They lie {found['columns'][1]:.1f}, "
-            f"{found['columns, rescaled'][1]:.1f} and {found['KMEx'][1]:.1f} spreads from their class's mean. "
-            + _verdict(found)
-        )
-    return Summary("Post-hoc self-explanation, figure 2: embeddings", "\n\n".join(text), columns, captions=captions)
-
-
-def _verdict(found: Mapping[str, tuple[float, float]]) -> str:
-    """The paper's claim, that prototypes of k-means represent their class and columns do not, beside the numbers.
-
-    Args:
-        found: of each kind the share near its class in %, and the distance to the class's mean.
-    """
-    (near, far), columns = found["KMEx"], [found["columns"], found["columns, rescaled"]]
-    nearer, closer = near > max(own for own, _ in columns), far < min(away for _, away in columns)
-    if nearer and closer:
-        return "As the paper says, KMEx's prototypes represent their class better than either."
-    if closer:
-        return "KMEx's prototypes lie closest to the mean; by the nearest embedding the columns do as well or better."
-    return "The paper's claim does not hold here."
 
 
 if __name__ == "__main__":

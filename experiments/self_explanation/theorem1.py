@@ -11,27 +11,10 @@ Deviations: biases, which the paper omits, are kept: they are added after the av
             trained, five for each class. How far one of them dominates is measured against k-means' centroids.
 """
 
-import copy
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from xcnn.data.pictures import PictureBatch
-from xcnn.evaluation.image_rows import image_rows
-from xcnn.evaluation.subject import Subject
+from xcnn.evaluation.columns import own_columns, several_columns
 from xcnn.launch import Setup, launch
-from xcnn.models.split import split_at
-from xcnn.prototypes import (
-    Encoder,
-    KMeans,
-    MergedColumns,
-    dominance,
-    first_direction,
-    fit_columns,
-    nearest,
-    random_columns,
-)
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
 
 ROUNDING = 1e-12  # of the largest logit: what float64 may lose
@@ -39,57 +22,12 @@ SEVERAL = ("columns_max", "columns_average")
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
-    subject, layer = setup.explained(), setup.options.cam_layer
-    if setup.options.columns == "own":
-        return own_columns(cell, subject, layer, setup.options.chunk)
-    return several_columns(setup, subject, Encoder(subject.network, (layer,), subject.prepare, subject.batch))
-
-
-def own_columns(cell: Cell, subject: Subject, layer: str, chunk: int) -> Measured:
-    """How far the logits are from the average over locations of the columns' dot products, image by image."""
-    forms = {name: copy.deepcopy(subject.network).to(getattr(torch, name)) for name in ("float32", "float64")}
-    parts = {name: (split_at(form, layer), Encoder(form, (layer,))) for name, form in forms.items()}
-
-    @torch.inference_mode()
-    def columns(batch: PictureBatch) -> dict[str, Tensor]:
-        images, found = subject.normalise(subject.scaled(batch)), {}
-        for name, (split, encoder) in parts.items():
-            maps = split.trunk(images.to(encoder.columns.dtype))
-            logits, dots = split.head(maps), torch.einsum("ndhw,cd->nchw", maps, encoder.columns)
-            predicted, average = logits.argmax(1), dots.mean((2, 3))
-            found[f"error/{name}"] = (average + encoder.bias - logits).abs().amax(1)
-        own = (dots + encoder.bias[:, None, None]).argmax(1) == predicted[:, None, None]
-        found |= {"largest": logits.abs().amax(1), "locations": own.double().mean((1, 2)), "target": predicted}
-        return found | {"without_bias": average.argmax(1) == predicted}
-
-    rows = image_rows(cell, subject, chunk, columns)
-    values = {name: float(rows[name].max()) for name in ("error/float32", "error/float64", "largest")}
-    values |= {name: 100 * float(rows[name].mean()) for name in ("locations", "without_bias")}
-    return subject.measured({**values, "top1": 100 * float((rows["label"] == rows["target"]).mean())}, len(rows))
-
-
-def several_columns(setup: Setup, subject: Subject, encoder: Encoder) -> Measured:
-    """How far one of a class's several columns, or centroids of k-means, dominates the class's training images."""
-    options, train = setup.options, subject.data.train
-    embeddings, labels, classes = encoder.embeddings(train.images).float().cpu(), train.labels, len(subject.classes)
-    own = torch.arange(len(labels)), labels
-    if options.columns == "k_means":
-        each = KMeans(options.per_class, seed=options.seed).fit_each([embeddings[labels == j] for j in range(classes)])
-        columns = each.centroids_
-        distances = torch.cdist(embeddings[:, None], columns[labels])[:, 0]
-        predicted = nearest(embeddings, columns.flatten(0, 1))[0] // options.per_class
-        values = {"dominance": dominance(distances.argmin(1), labels)}
-    else:
-        start = random_columns(classes, options.per_class, embeddings.shape[1], options.seed)
-        network = MergedColumns(start, options.columns)
-        values = {"dominance/start": dominance(network.similarities(embeddings)[own].argmax(1), labels)}
-        fit_columns(network, embeddings, labels, **options.fit)
-        columns, predicted = network.columns.detach(), network(embeddings).argmax(1)
-        values |= {"dominance": dominance(network.similarities(embeddings)[own].argmax(1), labels)}
-        values["first_direction/start"] = 100 * first_direction(start)
-    values = {name: 100 * value if name.startswith("dominance") else value for name, value in values.items()}
-    values |= {"first_direction": 100 * first_direction(columns)}
-    return subject.measured({**values, "train": 100 * float((predicted == labels).double().mean())}, len(labels))
+    options, subject = setup.options, setup.explained()
+    if options.columns == "own":
+        return own_columns(cell, subject, options.cam_layer, options.chunk)
+    return several_columns(
+        subject, options.cam_layer, options.columns, options.per_class, **options.fit, seed=options.seed
+    )
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

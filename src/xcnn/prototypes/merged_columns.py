@@ -1,7 +1,8 @@
-"""A classifier with several columns for each class (Boubekki & Clemmensen 2026, section 3.1, "preliminary experiments").
+"""A classifier with several columns for each class (Boubekki & Clemmensen 2026, section 3.1).
 
-The paper reports that several columns, merged by max or average pooling and trained without a regulariser, end with a
-single direction dominating each class. It gives no numbers, and neither the network nor the training.
+The paper reports of preliminary experiments that several columns, merged by max or average pooling and trained without a
+regulariser, end with a single direction dominating each class. It gives no numbers, and neither the network nor the
+training.
 """
 
 from typing import Literal
