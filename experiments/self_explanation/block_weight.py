@@ -75,7 +75,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         if series
         else {},
         claims=claims,
-        comparable=bool(claims),
+        verdict=None if claims else "not comparable",
         facts={
             "cases": cases,
             "shallow": max(shares, default=0.0),

@@ -9,16 +9,16 @@ Deviations: other data (table 2). The paper does not say how it chose its image:
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from experiments.self_explanation.networks import STANDS_IN
 from xcnn.errors import UserError
+from xcnn.evaluation.interpretation import interpret
 from xcnn.evaluation.subject import Subject
-from xcnn.figures import Interpretation, PrototypePatch, interpretation_sheet, save_png
+from xcnn.figures import interpretation_sheet, save_png
 from xcnn.launch import Setup, launch
-from xcnn.prototypes import EncoderExplained, EncoderExplanation, nearest_patches
+from xcnn.prototypes import EncoderExplained, EncoderExplanation
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 
@@ -32,41 +32,15 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         shown["b234"].through(_explanation(found["b34"]))
     subject = next(iter(found.values()))
     place = wanted[0] if options.figure.picture is not None else _first_right(wanted, subject, shown)
-    image = subject.data.test.images[place]
-    panels: list[Interpretation] = []
-    methods: dict[str, Any] = {}
-    values: dict[str, float] = {}
-    for name, explanation in shown.items():
-        with subject.autocast():
-            said = explanation.explain(image[None], attribute=True)
-            present, counts = said.segments.unique(return_counts=True)
-            train = subject.data.train
-            patches = nearest_patches(explanation, train.images, train.labels, present.tolist())
-        assert said.attribution is not None
-        class_of = explanation.codebook.class_of
-        names = {k: subject.data.classes[int(class_of[k])] for k in patches}
-        drawn = {k: PrototypePatch(names[k], train.images[p.image], p.region) for k, p in patches.items()}
-        panels.append(Interpretation(name.upper(), image, said.segments[0].cpu(), said.attribution[0].cpu(), drawn))
-        methods[name] = {
-            "predicted": subject.data.classes[int(said.predicted)],
-            "shape": list(said.segments.shape[1:]),
-            "prototypes": [
-                {
-                    "class": names[k],
-                    "share": round(count / said.segments.numel(), 4),
-                    "attribution": round(float(said.attribution[said.segments == k].mean()), 4),
-                    "training_image": patches[k].image,
-                }
-                for k, count in sorted(zip(present.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1])
-            ],
-        }
-        own = class_of[said.segments.flatten()] == subject.data.test.labels[place].to(class_of.device)
-        values |= {f"segments/{name}": float(len(present)), f"own/{name}": float(own.double().mean())}
+    interpreted = {name: interpret(subject, method, name, place) for name, method in shown.items()}
+    values = {f"{kind}/{name}": value for name, each in interpreted.items() for kind, value in each.values.items()}
     label = subject.data.classes[int(subject.data.test.labels[place])]
     picture = subject.data.pictures.ids[place]
     file = f"figure1-{options.dataset}-{options.network}.png"
+    panels = [each.panel for each in interpreted.values()]
     sheet = interpretation_sheet(panels, f"{label} ({picture})", options.figure.shown)
     save_png(sheet, cell.folder / file)
+    methods = {name: each.facts for name, each in interpreted.items()}
     details = {"image": picture, "label": label, "methods": methods}
     return subject.measured(values, 1, details=details, files=[file])
 

@@ -1,7 +1,7 @@
 """A classifier with several columns for each class (Boubekki & Clemmensen 2026, section 3.1).
 
-The paper reports of preliminary experiments that several columns, merged by max or average pooling and trained without a
-regulariser, end with a single direction dominating each class. It gives no numbers, and neither the network nor the
+The paper reports of preliminary experiments that several columns, merged by max or average pooling and trained without
+a regulariser, end with a single direction dominating each class. It gives no numbers, and neither the network nor the
 training.
 """
 
