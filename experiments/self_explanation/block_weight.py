@@ -10,17 +10,14 @@ Deviations: dividing the normalised blocks by D_b gives blocks 2, 3 and 4 of Res
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-from experiments.self_explanation.networks import Network, by_network
+from experiments.self_explanation.networks import by_network
+from experiments.self_explanation.weights import SUFFIXES, TITLES, compared
 from xcnn.evaluation.predictions import accuracies, prediction_rows
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import Setup, launch
 from xcnn.prototypes import BLOCK_WEIGHTS, EncoderExplanation
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
-
-SUFFIXES = {"1/D": "", "1/sqrt(D)": "_sqrt", "1": "_equal"}  # of the methods, by the weight of a block
-TITLES = {"b4": "B4", "b34": "B34", "b234": "B234"}
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -40,7 +37,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     networks = [network for network in by_network(rows) if {"b4", "b234"} <= network.methods.keys()]
     cases = [compared(network, deep) for network in networks for deep in ("b34", "b234") if deep in network.methods]
     claims = [
-        claim(rows, "test", "b234", "b4", "lower", network.dataset, network.model, "%")
+        claim(list(network.methods.values()), "test", "b234", "b4", "lower", unit="%")
         for network in networks
         if network.fits("b4")
     ]
@@ -53,7 +50,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     ]
     series = [
         AccuracySeries(
-            case["network"].name,
+            case["network"].label,
             TITLES[case["deep"]],
             list(case["rows"]),
             *([row.mean[part] for row in case["rows"].values()] for part in ("train", "test")),
@@ -61,7 +58,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         )
         for case in cases
     ]
-    references = {network.name: {TITLES["b4"]: network.mean("b4", "test")} for network in networks}
+    references = {network.label: {TITLES["b4"]: network.mean("b4", "test")} for network in networks}
     file = "block_weight-accuracy.png"
     return Summary(
         "Post-hoc self-explanation: the weight of the blocks",
@@ -83,51 +80,6 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             "weights": list(SUFFIXES),
             "claim_digits": 1,
         },
-    )
-
-
-def compared(network: Network, deep: str) -> dict[str, Any]:
-    """What a deeper explanation loses against B4 by the weight 1/D, and what each other weight gives back."""
-    rows = {
-        weight: network.methods[deep + suffix]
-        for weight, suffix in SUFFIXES.items()
-        if deep + suffix in network.methods
-    }
-    chosen = list(network.methods.values())
-    fall = claim(chosen, "test", deep, "b4", "lower", unit="%").difference
-    gains = {
-        weight: claim(chosen, "test", deep + suffix, deep, "higher", unit="%").difference
-        for weight, suffix in SUFFIXES.items()
-        if suffix and weight in rows
-    }
-    stds = [x for row in (network.methods["b4"], network.methods[deep]) if (x := row.std["test"]) == x]
-    means = [gain.value for gain in gains.values() if gain]
-    explained = explanation(fall.value, max(stds, default=0.0), means) if fall else "not run"
-    equal = claim(chosen, "test", f"{deep}_equal", "b4", "lower", unit="%").difference
-    found = {"fall": fall, "gains": gains, "equal": equal, "explained": explained}
-    return {"network": network, "deep": deep, "rows": rows, **found}
-
-
-def explanation(fall: float, spread: float, gained: Sequence[float]) -> str:
-    """How much of what a deeper explanation loses the weight 1/D explains, by what the other weights give back.
-
-    Args:
-        fall: difference of the accuracy with 1/D from B4's, in points.
-        spread: the larger of the two's standard deviations over seeds.
-        gained: difference that each other weight makes, in points.
-
-    Returns:
-        "no loss", "within the seeds", "not run", or of the loss "all", "most", "a part", "nothing".
-    """
-    if fall >= 0:
-        return "no loss"
-    if -fall <= spread:
-        return "within the seeds"
-    if not gained:
-        return "not run"
-    least = min(gained)
-    return (
-        "all" if least >= -fall else "most" if least >= -fall / 2 else "a part" if max(gained) > spread else "nothing"
     )
 
 

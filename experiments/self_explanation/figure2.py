@@ -15,12 +15,11 @@ from dataclasses import replace
 import torch
 
 from experiments.self_explanation.networks import STANDS_IN
-from xcnn.data.tensors import drawn
 from xcnn.errors import UserError
-from xcnn.evaluation.prototypes import embeddings, prototypes_of
-from xcnn.figures import EmbeddingPanel, Marks, embedding_plot, save_png
+from xcnn.evaluation.embedding import class_marks, embedding_panels, group_embeddings
+from xcnn.figures import embedding_plot, save_png
 from xcnn.launch import Setup, launch
-from xcnn.metrics.embedding import class_distance, own_share, plane
+from xcnn.metrics.embedding import class_distance, own_share
 from xcnn.prototypes import Columns, KMEx
 from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
 
@@ -42,41 +41,12 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         raise UserError(f"{data.name} has no class {unknown[0]!r}; there are: {', '.join(data.classes)}.")
     chosen = torch.tensor(sorted(map(data.classes.index, wanted)))
     names = [data.classes[j] for j in chosen]
-    parts = {}
-    for name, part in (("train", data.train), ("test", data.test)):
-        own = part.subset(torch.isin(part.labels, chosen).nonzero()[:, 0])
-        if name == "train" and len(own) > (options.figure.train_size or len(own)):
-            own = drawn(own, options.figure.train_size, options.seed, "figure.train_size")
-        parts[name] = (embeddings(network, own.images).float().cpu(), torch.searchsorted(chosen, own.labels))
+    parts = group_embeddings(network, chosen, options.figure.train_size, options.seed)
     z, labels = parts["train"]
-    columns = prototypes_of(network)[0].float().cpu()[chosen]
-    norms = torch.stack([torch.linalg.vector_norm(z[labels == j], dim=1).mean() for j in range(len(chosen))])
-    rescaled = columns * (norms / torch.linalg.vector_norm(columns, dim=1))[:, None]
-    prototypes, class_of = (values.cpu() for values in prototypes_of(kmex))
-    kept = torch.isin(class_of, chosen)
-    marks = {
-        "columns": (columns, torch.arange(len(chosen))),
-        "columns, rescaled": (rescaled, torch.arange(len(chosen))),
-        "KMEx": (prototypes[kept].float(), torch.searchsorted(chosen, class_of[kept])),
-    }
+    marks = class_marks(network, kmex, chosen, z, labels)
     values = {f"own/{name}": own_share(*found, z, labels) for name, found in marks.items()}
     values |= {f"distance/{name}": class_distance(*found, z, labels) for name, found in marks.items()}
-    flat = plane(z, [parts["test"][0], *(points for points, _ in marks.values())], options.seed)
-    shown = {"left": ("columns", "columns, rescaled"), "right": ("KMEx",)}
-    markers = {"columns": "x", "columns, rescaled": "^", "KMEx": "s"}
-    at = dict(zip(marks, flat[2:], strict=True))
-    panels = [
-        EmbeddingPanel(
-            heading,
-            names,
-            flat[0],
-            labels,
-            flat[1],
-            parts["test"][1],
-            {name: Marks(at[name], marks[name][1], markers[name]) for name in shown[side]},  # type: ignore[arg-type]
-        )
-        for side, heading in (("left", "the classifier's columns"), ("right", "KMEx's prototypes"))
-    ]
+    panels = embedding_panels(parts, marks, names, options.seed)
     file = f"figure2-{options.dataset}-{options.network}-{group}.png"
     save_png(embedding_plot(panels, f"{data.name}, {options.network}: {group}"), cell.folder / file)
     details = {"group": group, "classes": names, "shown": [len(part[1]) for part in parts.values()]}

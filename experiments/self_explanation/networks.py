@@ -43,6 +43,11 @@ class Network:
         return str(self.record["data"]["name"])
 
     @property
+    def label(self) -> str:
+        """Name of the data set and the network, by which figures tell networks apart."""
+        return f"{self.name}, {self.model}"
+
+    @property
     def stands_in(self) -> bool:
         """Whether it stands in the column of a data set that is not at hand."""
         return self.column not in ("", self.dataset)

@@ -51,7 +51,7 @@ def ruling(subsets: Sequence[Mapping[str, Any]]) -> Verdict:
 def series(rows: Sequence[Row]) -> list[AccuracySeries]:
     return [
         AccuracySeries(
-            next(iter(shares.values())).records[0]["data"]["name"],
+            f"{next(iter(shares.values())).records[0]['data']['name']}, {model}",
             TITLES.get(method, method),
             list(shares),
             train=[math.nan] * len(shares),

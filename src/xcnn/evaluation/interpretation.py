@@ -1,9 +1,11 @@
 """What a method makes of one image: its explanation map, its importance, and the training patches of its prototypes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xcnn.data.tensors import TensorDataModule
+from xcnn.errors import UserError
 from xcnn.evaluation.subject import Subject
 from xcnn.figures import Interpretation, PrototypePatch
 from xcnn.prototypes import EncoderExplanation, nearest_patches
@@ -61,3 +63,38 @@ def interpret(subject: Subject, method: EncoderExplanation, name: str, place: in
         },
         {"segments": float(len(present)), "own": float(own.double().mean())},
     )
+
+
+def candidates(data: TensorDataModule, picture: str | None, label: str | None) -> Sequence[int]:
+    """Places of the test images to choose from: that with an id, those of a class, or all.
+
+    Raises:
+        UserError: there is no such image or class.
+    """
+    if picture is not None:
+        ids = data.pictures.ids
+        if picture not in ids:
+            raise UserError(f"{data.name} has no test image {picture!r}; they are {ids[0]} to {ids[-1]}.")
+        return [ids.index(picture)]
+    if label is None:
+        return range(len(data.test))
+    if label not in data.classes:
+        raise UserError(f"{data.name} has no class {label!r}; there are: {', '.join(data.classes)}.")
+    places: list[int] = (data.test.labels == data.classes.index(label)).nonzero()[:, 0].tolist()
+    return places
+
+
+def first_right(places: Sequence[int], subject: Subject, methods: Sequence[EncoderExplanation]) -> int:
+    """The first of these test images that the network and all methods get right.
+
+    Raises:
+        UserError: there is none.
+    """
+    test = subject.data.test
+    for place in places:
+        with subject.autocast():
+            said = [method.explain(test.images[place : place + 1]) for method in methods]
+        predicted = [int(found) for one in said for found in (one.predicted, one.logits.argmax(1))]
+        if set(predicted) == {int(test.labels[place])}:
+            return place
+    raise UserError("there is no such test image that the network and all methods get right: name one by its id.")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from experiments.self_explanation import block_weight, subsets, table1, table2, theorem1
-from experiments.self_explanation.block_weight import explanation
 from experiments.self_explanation.networks import Network, by_network, in_columns, of_column, per_class
+from experiments.self_explanation.weights import explanation
 from xcnn.report import PaperNumber, Row, Summary, aggregate, compare
 from xcnn.report.page import Page
 from xcnn.report.provenance import REPOSITORY
