@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from experiments.self_explanation import block_weight, subsets, table1, table2, theorem1
+from experiments.self_explanation import block_weight, figure1, figure2, subsets, table1, table2, theorem1
 from experiments.self_explanation.networks import Network, by_network, in_columns, of_column, per_class
 from experiments.self_explanation.weights import explanation
 from xcnn.report import PaperNumber, Row, Summary, aggregate, compare
@@ -209,3 +209,40 @@ def test_theorem1_is_judged_by_rounding(error: float, verdict: str) -> None:
     text = page("theorem1", theorem1.summarise(rows, []), rows)
     assert f'"verdict": "{verdict}"' in text.splitlines()[0]
     assert "one of 5 columns merged by max dominates" in text and "| above 0 | +53.5 [" in text
+
+
+def test_figure2_compares_the_prototypes_of_a_row() -> None:
+    values = {f"{metric}/{kind}": 1.0 for metric in ("own", "distance") for kind in figure2.KINDS}
+    values |= {"own/KMEx": 3.0, "own/columns, rescaled": 4.0, "distance/KMEx": 0.5}
+    details = {"group": "all", "classes": ["a", "b"], "shown": [90, 10]}
+    for dataset, verdict in (("animals", "not comparable"), ("cub200", "not reproduced")):
+        rows = aggregate([record("kmex", values, dataset, details=details)])
+        summary = figure2.summarise(rows, [])
+        assert [(one.methods[1], one.metric, one.verdict) for one in summary.facts["everywhere"]] == [
+            ("columns", "own", "holds"),
+            ("columns, rescaled", "own", "does not hold"),
+            ("columns", "distance", "holds"),
+            ("columns, rescaled", "distance", "holds"),
+        ]
+        text = page("figure2", summary, rows)
+        assert f'"verdict": "{verdict}"' in text.splitlines()[0]
+        assert "in 2 of 2 comparisons" in text and "more often of their class in 1 of 2" in text
+
+
+def test_figure1_lists_the_prototypes_of_a_sheet() -> None:
+    def methods(*attributions: float) -> dict[str, Any]:
+        parts = [{"class": "a", "share": 0.5, "attribution": one, "training_image": 0} for one in attributions]
+        return {"predicted": "a", "shape": [1, 2], "prototypes": parts}
+
+    figure = {"methods": ["b4", "b234"], "shown": 1}
+    values = {"segments/b4": 1.0, "segments/b234": 2.0, "own/b4": 1.0, "own/b234": 0.5}
+    for other, flat in ((1.25, True), (2.0, False)):
+        details = {"image": "i-1", "label": "a", "methods": {"b4": methods(1.25), "b234": methods(1.25, other)}}
+        one = record("cnn", values, "cub200", details=details)
+        one["settings"]["figure"] = figure
+        rows = aggregate([one])
+        text = page("figure1", figure1.summarise(rows, []), rows)
+        assert '"verdict": "reproduced"' in text.splitlines()[0]
+        assert "1 and 2 (cub200, a)" in text and "| b234 | 1 x 2 | a | 50 % | +1.250 |" in text
+        assert "b234 has 1 more, with 50 % together." in text
+        assert ("has one location" in text) is flat
