@@ -20,7 +20,9 @@ def read_titles(conf: Path) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for path in sorted(conf.rglob("*.yaml")):
         for name, parts in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("titles", {}).items():
-            if not (isinstance(parts, dict) and parts.keys() <= PARTS and all(isinstance(v, str) for v in parts.values())):
+            if not (
+                isinstance(parts, dict) and parts.keys() <= PARTS and all(isinstance(v, str) for v in parts.values())
+            ):
                 raise UserError(f"{path}: titles.{name} has a title and a definition, both text, not {parts!r}.")
             if found.setdefault(name, parts) != parts:
                 raise UserError(f"{path}: titles.{name} is {parts!r}, and elsewhere {found[name]!r}; keep one of them.")

@@ -26,7 +26,6 @@ from xcnn.report.tables import Record, Row, aggregate, markdown, read_paper
 from xcnn.report.verdicts import Comparison, compare
 from xcnn.report.wandb_run import log_run, mode
 
-
 ROWS_LIMIT = 1_500_000  # bytes of a committed file of rows
 
 
@@ -120,7 +119,9 @@ def publish(
 
 def _keep_rows(path: Path, home: Path, chosen: Sequence[str]) -> None:
     """The rows of all cells in one file; those of cells that were measured elsewhere stay as they are in it."""
-    parts = [pd.read_parquet(home / cell / "rows.parquet").assign(cell=cell) for cell in chosen if _has_rows(home, cell)]
+    parts = [
+        pd.read_parquet(home / cell / "rows.parquet").assign(cell=cell) for cell in chosen if _has_rows(home, cell)
+    ]
     if not parts:
         return
     new = {str(part["cell"].iloc[0]) for part in parts}

@@ -42,9 +42,7 @@ def page(drops: Sequence[float], name: str = "table1", **options: Any) -> str:
     ]
     summary = faithfulness_summary(name, "Title", found, paper, **options)
     pictures = dict.fromkeys(summary.drawings)
-    made = Page(
-        f"pixel_ablation_cam/{name}", "make it", summary, found, compare(found, paper), pictures, TITLES
-    )
+    made = Page(f"pixel_ablation_cam/{name}", "make it", summary, found, compare(found, paper), pictures, TITLES)
     return made.render(REPOSITORY / "experiments")
 
 
