@@ -1,6 +1,7 @@
 """A classifier in training: a network, a data term, an optional penalty on its feature maps."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.errors import Diverged, UserError
 from xcnn.models.capture import capture
 from xcnn.training.concise import ConcisePenalty
@@ -50,8 +52,7 @@ class Classifier(LightningModule):
             `functools.partial(OneCycleLR, max_lr=0.1)`; None keeps the optimiser's.
 
     Raises:
-        UserError: an unknown data term, a size that is not positive or none for epoch 0, or a layer that the network
-            lacks (at the first step).
+        UserError: an unknown data term, a penalty without layers, a size that is not positive or none for epoch 0.
         Diverged: the loss stopped being finite; raised before the weights are touched, so that they stay good.
     """
 
@@ -131,8 +132,60 @@ class Classifier(LightningModule):
         self.log_dict(values, batch_size=len(labels), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.optimizer(self.network.parameters())
+        return self.optimisation(int(self.trainer.estimated_stepping_batches))
+
+    def optimisation(self, total_steps: int) -> OptimizerLRScheduler:
+        """The optimiser and the schedule of a training of `total_steps` steps, as Lightning takes them.
+
+        Raises:
+            UserError: one of them refuses its settings.
+        """
+        with refused_settings("training.optimizer"):
+            optimizer = self.optimizer(self.network.parameters())
         if self.schedule is None:
             return optimizer
-        schedule = self.schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        with refused_settings("training.schedule"):
+            schedule = self.schedule(optimizer, total_steps=total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def check(self, data: TensorDataModule, max_epochs: int) -> None:
+        """Refuse, before the first step, what the training would fail at.
+
+        Parameters, BatchNorm's statistics, modes and torch's generator are afterwards as they were before.
+
+        Raises:
+            UserError: the optimiser, its schedule or the augmentation refuses its settings; the network lacks one of
+                `layers`; a label is no output of the network.
+        """
+        self.optimisation(len(data.train_dataloader()) * max_epochs)
+        device = next(self.network.parameters()).device
+        image = scale(data.train.images[:1]).to(device)
+        if self.augment is not None:
+            with refused_settings("training.augment"), torch.random.fork_rng(devices=[]):
+                self.augment(image)
+        modes = [(module, module.training) for module in self.network.modules()]
+        self.network.eval()
+        try:
+            with torch.no_grad(), capture(self.network, self.layers):
+                n_outputs = self(image).shape[1]
+        finally:
+            self.network.train(modes[0][1])  # by its own method: a traced network changes its graph with the mode
+            for module, training in modes:
+                module.training = training
+        largest = int(torch.cat([data.train.labels, data.val.labels]).max())
+        if largest >= n_outputs:
+            raise UserError(
+                f"{data.name} has labels up to {largest}, and the network has {n_outputs} outputs. Set n_classes to "
+                f"the number of classes, {max(len(data.classes), largest + 1)}."
+            )
+
+
+@contextlib.contextmanager
+def refused_settings(key: str) -> Iterator[None]:
+    """Turn what a part of the configuration says against its settings into one message that names the part."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{key} cannot be used: {' '.join(str(error).split())}. Change its settings.") from error

@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import StepLR
 
-from xcnn.data.tensors import Batches
+from xcnn.data.tensors import Batches, TensorDataModule
 from xcnn.errors import Diverged, UserError
 from xcnn.models.protopnet import ProtoPNet
-from xcnn.training.classifier import Classifier
+from xcnn.training.classifier import Classifier, refused_settings
 
 Stage = Literal["warm", "joint", "last"]
 STAGES: tuple[Stage, ...] = ("warm", "joint", "last")  # in the order of their optimisers
@@ -173,7 +173,7 @@ class ProtoPNetTraining(Classifier):
         """Of the current epoch."""
         return self.stages[self.current_epoch]
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def optimisation(self, total_steps: int) -> OptimizerLRScheduler:
         network, decay = self.network, self.weight_decay
 
         def group(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> dict[str, Any]:
@@ -182,16 +182,24 @@ class ProtoPNetTraining(Classifier):
         def latent(lr: float) -> list[dict[str, Any]]:
             return [group(network.add_on.parameters(), lr, decay), group([network.prototypes], lr)]
 
-        joint = Adam([group(network.features.parameters(), self.features_lr, decay), *latent(self.joint_lr)])
-        last = Adam([group(network.last.parameters(), self.last_lr)])
-        return [Adam(latent(self.warm_lr)), joint, last], [StepLR(joint, self.decay_every, self.decay)]
+        with refused_settings("protopnet.training"):
+            joint = Adam([group(network.features.parameters(), self.features_lr, decay), *latent(self.joint_lr)])
+            last = Adam([group(network.last.parameters(), self.last_lr)])
+            return [Adam(latent(self.warm_lr)), joint, last], [StepLR(joint, self.decay_every, self.decay)]
 
-    def on_fit_start(self) -> None:
-        data, n_classes = self.trainer.datamodule, self.network.last.out_features  # type: ignore[attr-defined]
-        if self.trainer.max_epochs != self.max_epochs:
-            raise UserError(f"the stages take {self.max_epochs} epochs, not {self.trainer.max_epochs}.")
+    def check(self, data: TensorDataModule, max_epochs: int) -> None:
+        """As a `Classifier`'s.
+
+        Raises:
+            UserError: besides, epochs other than the stages', classes other than the network's, or a class without
+                training images.
+        """
+        n_classes = self.network.last.out_features
+        if max_epochs != self.max_epochs:
+            raise UserError(f"the stages take {self.max_epochs} epochs, not {max_epochs}.")
         if len(data.classes) != n_classes:
             raise UserError(f"{data.name} has {len(data.classes)} classes, and the network {n_classes}.")
+        super().check(data, max_epochs)
         counts = data.train.labels.bincount(minlength=n_classes).tolist()
         empty = [name for name, count in zip(data.classes, counts, strict=True) if not count]
         if empty:
