@@ -1,4 +1,4 @@
-"""A classifier in training: a network, a data term, an optional penalty on its feature maps."""
+"""LightningModule of a classifier: a data term, and an optional penalty on feature maps."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def mse(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over images of ||softmax(logits) - one-hot||^2, the squared error that DeConvolve's eq. 1 prints."""
+    """Mean over images of ||softmax(logits) - one-hot(labels)||^2, the data term printed in DeConvolve's eq. 1."""
     one_hot = F.one_hot(labels, logits.shape[1])
     return (logits.softmax(1) - one_hot).square().sum(1).mean()
 
@@ -35,25 +35,25 @@ DATA_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cr
 
 
 class Classifier(LightningModule):
-    """Data term plus penalty, minimised by the given optimiser.
+    """Minimises the sum of a data term and a penalty on feature maps.
 
     Args:
-        network: images (N, C, H, W) to logits (N, classes).
-        optimizer: takes the parameters and returns the optimiser, e.g. `functools.partial(torch.optim.Adam, lr=1e-3)`.
-        data_term: "cross_entropy", or "mse" on the softmax.
-        penalty: on the maps of `layers`; None trains on the data term alone.
-        layers: names of the post-ReLU layers whose maps the penalty sees.
-        channels_last: keep images and weights in that memory format; changes speed, not the result beyond rounding.
-        normalise: images in [0, 1] to the network's input, in training and in evaluation; None leaves them.
-        augment: images (N, C, H, W) to changed ones, in training only; None leaves them.
-        sizes: side in pixels of the training images from each epoch on (`{0: 32, 12: 64}`), resized after `augment`;
-            empty leaves them. Evaluation sees images as they are.
-        schedule: called as `schedule(optimizer, total_steps=n)`, its learning rate is set anew after every step, e.g.
-            `functools.partial(OneCycleLR, max_lr=0.1)`; None keeps the optimiser's.
+        network: classifier, images (N, C, H, W) to logits (N, classes).
+        optimizer: constructor of the optimiser from parameters, e.g. `functools.partial(torch.optim.Adam, lr=1e-3)`.
+        data_term: loss on the logits: "cross_entropy", or "mse" on the softmax.
+        penalty: penalty on the feature maps of `layers`; None for the data term alone.
+        layers: names of the post-ReLU layers whose feature maps are penalised.
+        channels_last: whether images and weights have that memory format; a matter of speed, and of rounding.
+        normalise: map from images in [0, 1] to the network's input, in training and in evaluation; None for identity.
+        augment: augmentation of images (N, C, H, W), in training only; None for none.
+        sizes: side in pixels of the training images from each epoch on (`{0: 32, 12: 64}`): progressive resizing, after
+            the augmentation; empty for the images' own. Evaluation is at the images' own size.
+        schedule: constructor of a per-step learning-rate schedule, called as `schedule(optimizer, total_steps=n)`, e.g.
+            `functools.partial(OneCycleLR, max_lr=0.1)`; None for a constant rate.
 
     Raises:
         UserError: an unknown data term, a penalty without layers, a size that is not positive or none for epoch 0.
-        Diverged: the loss stopped being finite; raised before the weights are touched, so that they stay good.
+        Diverged: a loss that is not finite; raised before the step, so that the weights stay finite.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class Classifier(LightningModule):
         self.data_term, self.optimizer = DATA_TERMS[data_term], optimizer
         self.normalise, self.augment, self.schedule = normalise, augment, schedule
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network.to(memory_format=self.memory_format).train()  # Lightning trains in the mode that it finds
+        self.network.to(memory_format=self.memory_format).train()  # Lightning trains a module in the mode it comes in
 
     def network_input(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] as the network takes them."""
+        """The network's input: images in [0, 1], normalised and in the memory format."""
         if self.normalise is not None:
             images = self.normalise(images)
         return images.contiguous(memory_format=self.memory_format)
@@ -93,7 +93,7 @@ class Classifier(LightningModule):
         return self.network(self.network_input(images))
 
     def training_images(self, images: Tensor) -> Tensor:
-        """The batch as this epoch shows it to the network: augmented, then resized (bilinear, antialiased)."""
+        """Training images of the current epoch: augmented, then resized to its side (bilinear, antialiased)."""
         if self.augment is not None:
             images = self.augment(images)
         begun = [size for epoch, size in self.sizes.items() if epoch <= self.current_epoch]
@@ -182,7 +182,7 @@ class Classifier(LightningModule):
 
 @contextlib.contextmanager
 def refused_settings(key: str) -> Iterator[None]:
-    """Turn what a part of the configuration says against its settings into one message that names the part."""
+    """Turn the error of a part that refuses its settings into one message that names the part's configuration key."""
     try:
         yield
     except UserError:
