@@ -132,7 +132,7 @@ class Classifier(LightningModule):
         self.log_dict(values, batch_size=len(labels), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return self.optimisation(int(self.trainer.estimated_stepping_batches))
+        return self.optimisation(0 if self.schedule is None else int(self.trainer.estimated_stepping_batches))
 
     def optimisation(self, total_steps: int) -> OptimizerLRScheduler:
         """The optimiser and the schedule of a training of `total_steps` steps, as Lightning takes them.
