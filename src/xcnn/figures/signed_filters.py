@@ -70,7 +70,7 @@ def signed_filters(
     show_picture(picture, upscale(image))
     _probability_bars(bars, values, classes, target)
     for panel, half, colour, head in zip(
-        lower.subfigures(1, 2), halves, (POSITIVE, NEGATIVE), ("raise", "lower"), strict=True
+        lower.subfigures(1, 2, squeeze=False)[0], halves, (POSITIVE, NEGATIVE), ("raise", "lower"), strict=True
     ):
         panel.suptitle(
             f"{'Filters that' if half else 'No filters'} {head} the probability of {target}",
