@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY
-from tests.test_launch import run
-from xcnn import launch
+from tests.launch.test_run import run
+from xcnn.launch import compose as composing
 
 METHOD = '''
 from torch import Tensor
@@ -42,10 +42,10 @@ ON_SHAPES = (*TINY, "model=conv3", "training=deconvolve", "penalty=none")
 @pytest.fixture
 def newcomer(places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     conf = places / "conf"
-    shutil.copytree(launch.CONF, conf)
+    shutil.copytree(composing.CONF, conf)
     (conf / "attribution" / "strongest.yaml").write_text(CONFIG)
     (places / "strongest.py").write_text(METHOD)
-    monkeypatch.setattr(launch, "CONF", conf)
+    monkeypatch.setattr(composing, "CONF", conf)
     monkeypatch.syspath_prepend(str(places))
     yield places
     sys.modules.pop("strongest", None)

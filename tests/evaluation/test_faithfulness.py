@@ -1,6 +1,8 @@
 """The cells of tables 1 and 2 against the metrics formed by hand."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,13 +38,17 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     return (images - 0.4) / 0.2
 
 
+def of(pictures: Pictures) -> SimpleNamespace:
+    return SimpleNamespace(pictures=pictures, name="drawn", manifest="0", classes=list("abcd"))
+
+
 @pytest.fixture
 def subject() -> Subject:
     torch.manual_seed(0)
     images = torch.randint(0, 256, (13, 3, 16, 16), dtype=torch.uint8)
     labels = torch.arange(13) % 4
     pictures = PictureTensors(images, labels, [torch.empty(0, 4)] * 13, [f"p{k}" for k in range(13)])
-    return Subject(conv3(4).eval(), normalise, pictures, "drawn", "0", list("abcd"), None, torch.device("cpu"), batch=4)
+    return Subject(conv3(4).eval(), of(pictures), normalise, None, batch=4)  # type: ignore[arg-type]
 
 
 def cell(folder: Path, method: str = "grad_cam") -> Cell:
@@ -101,7 +107,7 @@ def test_an_interrupted_cell_has_the_rows_of_an_uninterrupted_one(
 def test_a_broken_picture_keeps_its_row_and_is_left_out_of_the_means(subject: Subject, tmp_path: Path) -> None:
     pictures = subject.pictures
     assert isinstance(pictures, PictureTensors)
-    broken = Subject(**{**vars(subject), "pictures": Broken(pictures, "p6")})
+    broken = replace(subject, data=of(Broken(pictures, "p6")))  # type: ignore[arg-type]
     method = GradCAM(subject.network, "relu3")
     whole = measure_faithfulness(cell(tmp_path / "whole"), subject, method, protocols(), chunk=8)
     found = measure_faithfulness(cell(tmp_path / "broken"), broken, method, protocols(), chunk=8)

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.data.tensors import Labelled, TensorDataModule, scale
-from xcnn.evaluation import feature_maps as networks
-from xcnn.evaluation.feature_maps import accuracy, measure_feature_maps, measured
+from xcnn.evaluation import feature_maps
+from xcnn.evaluation.feature_maps import measure_feature_maps
+from xcnn.evaluation.predictions import accuracy
+from xcnn.evaluation.subject import Subject
 from xcnn.metrics.feature_maps import feature_map_rows, feature_map_values
 from xcnn.models import conv3
 from xcnn.report.cells import Cell
@@ -81,25 +83,29 @@ def by_colour() -> nn.Sequential:
     return network.eval()
 
 
+def subject_of(network: nn.Module, data: TensorDataModule) -> Subject:
+    return Subject(network, data, nn.Identity(), TRAINING["weights"], TRAINING)
+
+
 def cell(folder: Path, experiment: str = "toy/maps") -> Cell:
     labels = {"dataset": "colours", "model": "conv3", "method": "plain", "seed": 0}
     return Cell(experiment, "colours-conv3-plain-s0", folder / "colours-conv3-plain-s0", {"seed": 0}, labels)
 
 
 def test_accuracy_is_the_share_of_right_images_over_unequal_batches() -> None:
-    assert accuracy(by_colour(), colours()) == 6 / 8
+    assert accuracy(subject_of(by_colour(), colours())) == 6 / 8
     data = colours(right=592)
     assert [len(labels) for _, labels in data.test_dataloader()] == [512, 88]
-    assert accuracy(by_colour(), data) == 598 / 600
+    assert accuracy(subject_of(by_colour(), data)) == 598 / 600
 
 
 def test_what_is_measured_carries_the_data_and_the_training() -> None:
     data = colours()
-    found = measured(data, TRAINING, {"accuracy": 0.5}, details={"a": 1}, files=["a.png"])
+    found = subject_of(by_colour(), data).measured({"accuracy": 0.5}, details={"a": 1}, files=["a.png"])
     assert found.n == 8 and found.data == {"name": "colours", "manifest": data.manifest} and len(data.manifest) == 16
     assert found.weights == TRAINING["weights"] and found.training == TRAINING
     assert (found.values, found.details, found.files) == ({"accuracy": 0.5}, {"a": 1}, ["a.png"])
-    assert measured(data, TRAINING, {}, n=1).n == 1
+    assert subject_of(by_colour(), data).measured({}, n=1).n == 1
 
 
 def test_feature_maps_are_measured_by_chunk_resumed_and_equal_to_the_whole(
@@ -119,13 +125,13 @@ def test_feature_maps_are_measured_by_chunk_resumed_and_equal_to_the_whole(
         seen.append(len(images))
         return feature_map_rows(network, layers, images, labels)
 
-    monkeypatch.setattr(networks, "CHUNK", 3)
-    monkeypatch.setattr(networks, "feature_map_rows", power_cut)
+    monkeypatch.setattr(feature_maps, "CHUNK", 3)
+    monkeypatch.setattr(feature_maps, "feature_map_rows", power_cut)
     with pytest.raises(RuntimeError, match="power cut"):
-        cell(tmp_path).run(lambda one: measure_feature_maps(one, network, data, layers, TRAINING))
+        cell(tmp_path).run(lambda one: measure_feature_maps(one, subject_of(network, data), layers))
     assert seen == [3, 3] and cell(tmp_path).finished() is None
-    monkeypatch.setattr(networks, "feature_map_rows", counted)
-    record = cell(tmp_path).run(lambda one: measure_feature_maps(one, network, data, layers, TRAINING))
+    monkeypatch.setattr(feature_maps, "feature_map_rows", counted)
+    record = cell(tmp_path).run(lambda one: measure_feature_maps(one, subject_of(network, data), layers))
     assert seen == [3, 3, 2]
 
     rows = feature_map_rows(network, layers, scale(data.test.images), data.test.labels)

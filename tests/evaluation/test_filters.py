@@ -9,18 +9,17 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from tests.evaluation.test_feature_maps import CLASSES, TRAINING, by_colour, cell, coloured, colours
+from tests.evaluation.test_feature_maps import CLASSES, by_colour, cell, coloured, colours, subject_of
 from xcnn.data.tensors import scale
 from xcnn.errors import UserError
 from xcnn.evaluation import filters as explain
 from xcnn.evaluation.filters import (
     READING,
     FilterExplainer,
-    ImageChoice,
-    choose_image,
     explained_image,
     explained_image_summary,
 )
+from xcnn.evaluation.selection import ImageChoice, choose_image
 from xcnn.figures import signed_filters
 from xcnn.filters import auroc, score_filters
 from xcnn.language import Claim, Description, FilterEvidence, MeasuredDescriber, verify
@@ -79,7 +78,7 @@ def score(row: tuple[float, float, float], column: int) -> float:
 
 
 def test_filters_are_ranked_by_score_and_the_dead_on_the_image_left_out() -> None:
-    explainer = FilterExplainer(by_colour(), "relu", colours())
+    explainer = FilterExplainer(subject_of(by_colour(), colours()), "relu", MeasuredDescriber())
     red, blue = (scale(coloured((colour,)))[0] for colour in (0, 2))
     by_hand = [score((4, 0, 0), 0), score((0, 4, 0), 0), score((0, 0, 3), 0), score((2, 0, 0), 0)]
     assert explainer.scores[0].tolist() == pytest.approx(by_hand, abs=1e-6)
@@ -93,7 +92,7 @@ def test_filters_are_ranked_by_score_and_the_dead_on_the_image_left_out() -> Non
 def test_ranked_is_the_order_of_the_scores_of_a_whole_network() -> None:
     torch.manual_seed(1)
     network, data = conv3(3).eval(), colours()
-    explainer = FilterExplainer(network, "relu2", data)
+    explainer = FilterExplainer(subject_of(network, data), "relu2", MeasuredDescriber())
     image = scale(data.test.images[2])
     with torch.no_grad():
         maps = network[:5](image[None])[0]
@@ -132,7 +131,9 @@ def evidence_on_red(choice: ImageChoice, index: int) -> FilterEvidence:
 def test_an_explanation_is_of_the_filter_on_the_image_and_holds_in_every_claim(index: int, area: float) -> None:
     data = colours()
     choice = choose_image([by_colour()], data, "red", correct=True)
-    explained = FilterExplainer(by_colour(), "relu", data).explain(choice, "red", index)
+    explained = FilterExplainer(subject_of(by_colour(), data), "relu", MeasuredDescriber()).explain(
+        choice, "red", index
+    )
     evidence = evidence_on_red(choice, index)
     assert explained.description.evidence_hash == evidence.evidence_hash
     assert explained.view.name == f"relu/{index}" and explained.view.text == explained.description.text
@@ -162,14 +163,18 @@ def test_a_claim_that_does_not_hold_is_not_counted(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(MeasuredDescriber, "describe", exaggerate)
     data = colours()
     choice = choose_image([by_colour()], data, "red", correct=True)
-    record = FilterExplainer(by_colour(), "relu", data).explain(choice, "red", 0).as_record()
+    record = (
+        FilterExplainer(subject_of(by_colour(), data), "relu", MeasuredDescriber())
+        .explain(choice, "red", 0)
+        .as_record()
+    )
     assert record["claims"] - record["supported"] == 2
 
 
 def test_a_filter_that_is_dead_on_the_image_is_said_to_be() -> None:
     data = colours()
     choice = choose_image([by_colour()], data, "red", correct=True)
-    explained = FilterExplainer(by_colour(), "relu", data).explain(choice, "red", 3)
+    explained = FilterExplainer(subject_of(by_colour(), data), "relu", MeasuredDescriber()).explain(choice, "red", 3)
     assert "dead on this image" in explained.description.text
     assert explained.supported == len(explained.description.claims) == 1
 
@@ -181,7 +186,8 @@ def test_an_image_is_explained_drawn_and_summarised(tmp_path: Path, monkeypatch:
     words: list[str] = []
 
     def drawn(*arguments: Any) -> Figure:
-        words.append(arguments[6])
+        words.extend(view.text for group in arguments[1:3] for view in group)
+        assert arguments[7] == 0.1  # the outline is of the mask that the words measure
         return signed_filters(*arguments)
 
     monkeypatch.setattr(explain, "signed_filters", drawn)
@@ -192,7 +198,14 @@ def test_an_image_is_explained_drawn_and_summarised(tmp_path: Path, monkeypatch:
     predicted = int(probabilities[0].argmax())
     record = cell(tmp_path, "toy/figure").run(
         lambda one: explained_image(
-            one, network, data, TRAINING, layer="relu3", label="red", correct=predicted == 0, top=2, told=1
+            one,
+            subject_of(network, data),
+            MeasuredDescriber(),
+            layer="relu3",
+            label="red",
+            correct=predicted == 0,
+            top=2,
+            told=1,
         )
     )
     details, values = record["details"], record["values"]
@@ -215,8 +228,7 @@ def test_an_image_is_explained_drawn_and_summarised(tmp_path: Path, monkeypatch:
     explained = [*details["positive"], *details["negative"]]
     assert values["supported"] == values["claims"] == sum(f["claims"] for f in explained) > 0
 
-    strongest = [(sign, details[group][0]) for sign, group in (("+", "positive"), ("−", "negative"))]
-    assert words == ["\n\n".join(f"{sign} relu3/{f['filter']}: {f['text']}" for sign, f in strongest)]
+    assert words == [f["text"] for f in explained]
     assert record["files"].keys() == {"figure.png"}
     assert (cell(tmp_path, "toy/figure").folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
@@ -232,7 +244,9 @@ def test_an_image_is_explained_drawn_and_summarised(tmp_path: Path, monkeypatch:
 def test_only_filters_of_the_fitting_sign_are_shown(tmp_path: Path) -> None:
     """Of the two filters that are live on the red square one speaks for red and one against, though four may be."""
     record = cell(tmp_path, "toy/figure").run(
-        lambda one: explained_image(one, by_colour(), colours(), TRAINING, layer="relu", label="red", correct=True)
+        lambda one: explained_image(
+            one, subject_of(by_colour(), colours()), MeasuredDescriber(), layer="relu", label="red", correct=True
+        )
     )
     assert [f["filter"] for f in record["details"]["positive"]] == [0]
     assert [f["filter"] for f in record["details"]["negative"]] == [1]

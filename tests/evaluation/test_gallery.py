@@ -2,6 +2,7 @@
 
 import json
 from math import exp, isnan, nan
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,13 @@ from xcnn.data.pictures import PictureTensors
 from xcnn.errors import UserError
 from xcnn.evaluation.gallery import (
     Gallery,
-    Rule,
     boxes_kept,
-    choose,
     compared,
     compared_table,
     correlation,
     rounded,
-    shown,
-    shown_words,
 )
+from xcnn.evaluation.selection import Rule, choose, select_images, selection_words
 from xcnn.evaluation.subject import Subject
 
 BOXES = (1, 1, 0, 1, 2, 3, 1, 2)  # how many each picture has; the network gets 1, 2, 3, 5, 6 and 7 right
@@ -36,9 +34,8 @@ RED = SURE / (SURE + UNSURE + 1)  # 0.60, as a green square's; a blue one's is 0
 def colours(network: nn.Module | None = None, batch: int = 3, offset: float = 0) -> Subject:
     boxes = [torch.tensor([[0.0, 0, 4, 4]]).repeat(n, 1) for n in BOXES]
     pictures = PictureTensors(coloured(SHOWN), torch.tensor(LABELS), boxes, [f"p{place}" for place in range(8)])
-    device = torch.device("cpu")
-    network = network or by_colour()
-    return Subject(network, lambda x: x + offset, pictures, "colours", "0" * 16, CLASSES, None, device, batch=batch)
+    data = SimpleNamespace(pictures=pictures, name="colours", manifest="0" * 16, classes=CLASSES)
+    return Subject(network or by_colour(), data, lambda x: x + offset, None, batch=batch)  # type: ignore[arg-type]
 
 
 def always_red() -> nn.Module:
@@ -51,7 +48,7 @@ def always_red() -> nn.Module:
 def gallery(ids: list[str], batch: int = 3, offset: float = 0) -> Gallery:
     subject = colours(batch=batch, offset=offset)
     methods = {"grad_cam": GradCAM(subject.network, "relu"), "activation_sum": ActivationSum(subject.network, "relu")}
-    return Gallery.of(subject, methods, shown([subject], [], ids))
+    return Gallery.of(subject, methods, select_images([subject], [], ids))
 
 
 # Which pictures
@@ -94,11 +91,11 @@ def test_rules_that_nothing_fits(wrong: dict[str, Any]) -> None:
 
 def test_pictures_by_several_rules_or_by_name() -> None:
     rules = [{"n": 1, "most_boxes": 1}, {"n": 1, "least_boxes": 3}, {"n": 2}]
-    assert shown([colours()], rules, None).ids == ("p1", "p5", "p2")  # each once
-    named = shown([colours()], rules, ["p6", "p0"])
+    assert select_images([colours()], rules, None).ids == ("p1", "p5", "p2")  # each once
+    named = select_images([colours()], rules, ["p6", "p0"])
     assert named.ids == ("p6", "p0") and named.labels.tolist() == [1, 0]
     with pytest.raises(UserError, match="colours has no picture p8, x; its ids are like p0, p1"):
-        shown([colours()], rules, ["p8", "p1", "x"])
+        select_images([colours()], rules, ["p8", "p1", "x"])
 
 
 @pytest.mark.parametrize(
@@ -125,9 +122,9 @@ def test_pictures_by_several_rules_or_by_name() -> None:
     ],
 )
 def test_rules_in_words(rule: dict[str, Any], networks: list[str], words: str) -> None:
-    assert shown_words({"rules": [rule], "pictures": None}, networks) == words
-    assert shown_words({"rules": [rule, rule], "pictures": None}, networks) == f"{words}; {words}"
-    assert shown_words({"rules": [rule], "pictures": ["p1"]}, networks) == "the pictures named by `figure.pictures`"
+    assert selection_words({"rules": [rule], "pictures": None}, networks) == words
+    assert selection_words({"rules": [rule, rule], "pictures": None}, networks) == f"{words}; {words}"
+    assert selection_words({"rules": [rule], "pictures": ["p1"]}, networks) == "the pictures named by `figure.pictures`"
 
 
 # What the methods make of them
@@ -155,8 +152,8 @@ def test_what_is_kept_and_what_is_left_of_the_confidence() -> None:
     assert torch.equal(found.kept("grad_cam", 0.25), square.expand(4, 8, 8))
     confidence = exp(1.4) / (exp(1.4) + exp(0.4) + exp(0.3))
     expected = torch.full((4,), confidence, dtype=torch.float64)
-    torch.testing.assert_close(found.left("grad_cam", 0.25), expected, atol=1e-6, rtol=0)
-    torch.testing.assert_close(found.left("grad_cam", 1.0), found.outputs.confidence)
+    torch.testing.assert_close(found.retained_confidence("grad_cam", 0.25), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.retained_confidence("grad_cam", 1.0), found.outputs.confidence)
     assert found.kept("activation_sum", 0.5).sum((1, 2)).tolist() == [32] * 4
 
 
@@ -170,7 +167,7 @@ def test_each_picture_is_shown_through_its_own_map() -> None:
         images = found.subject.scaled(found.pictures) * found.kept("grad_cam", 0.5)[:, None]
         with torch.no_grad():
             expected = found.subject.network(images).softmax(1)[torch.arange(5), torch.tensor([0, 0, 0, 1, 1])]
-        torch.testing.assert_close(found.left("grad_cam", 0.5).float(), expected)
+        torch.testing.assert_close(found.retained_confidence("grad_cam", 0.5).float(), expected)
 
 
 def test_maps_are_kept_at_the_size_of_the_picture() -> None:

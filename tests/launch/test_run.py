@@ -1,6 +1,6 @@
 """Experiments from the command line: every configuration composes, cells are kept, errors are one message."""
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -14,18 +14,25 @@ from omegaconf import OmegaConf
 import xcnn.launch.run as launcher
 from tests.conftest import TINY, tree
 from xcnn.errors import UserError
-from xcnn.launch import CONF, PLACE, build, cell_of, compose, experiments, launch, settings
+from xcnn.fingerprint import differences, fingerprint
+from xcnn.launch import launch
+from xcnn.launch.compose import (
+    AMOUNTS,
+    CONF,
+    OFFERED,
+    PLACE,
+    build,
+    cell_of,
+    compose,
+    experiments,
+    settings,
+)
 from xcnn.report.provenance import REPOSITORY
 
 
 def experiment(identity: str) -> ModuleType:
-    """The module of an experiment, loaded from its file as `python experiments/...` would."""
-    path = REPOSITORY / "experiments" / f"{identity}.py"
-    spec = importlib.util.spec_from_file_location(identity.replace("/", "_"), path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The module of an experiment, as `python -m experiments.<paper>.<name>` has it."""
+    return importlib.import_module(f"experiments.{identity.replace('/', '.')}")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, identity: str, *arguments: str) -> None:
@@ -50,7 +57,7 @@ def test_every_configuration_composes_to_plain_settings(identity: str) -> None:
     cfg = compose(identity)
     found = settings(cfg)
     assert json.loads(json.dumps(found)) == found
-    assert not set(PLACE) & found.keys() and "root" not in found["data"]
+    assert not {*PLACE, *AMOUNTS, *OFFERED} & found.keys() and "root" not in found["data"]
     cell = cell_of(cfg)
     assert cell.experiment == identity and cell.labels["seed"] == 0
 
@@ -66,16 +73,31 @@ def test_places_devices_and_loggers_are_no_part_of_the_settings() -> None:
         assert settings(compose("deconvolve/ablation", [change])) != base
 
 
-def test_what_a_model_names_for_others_is_a_setting_where_they_use_it() -> None:
-    protopnet = ["recipe=shapes", "prototypes=protopnet"]
-    base = settings(compose("self_explanation/table2", protopnet))
-    assert base["blocks"] and "cam_layer" not in base
-    assert settings(compose("self_explanation/table2", [*protopnet, "blocks=[relu1,relu2]"])) != base
-    assert not {"blocks", "stages"} & settings(compose("pixel_ablation_cam/table1")).keys()
-    group = ["recipe=animals", "figure.group=cats"]
-    base = settings(compose("self_explanation/figure2", group))
-    assert settings(compose("self_explanation/figure2", [*group, "groups.cats=[lion]"])) != base
-    assert settings(compose("self_explanation/figure2", [*group, "groups.dogs=[Chihuahua]"])) == base
+def test_what_a_network_offers_is_a_setting_where_an_explainer_reads_it() -> None:
+    def found(identity: str, *overrides: str) -> dict[str, Any]:
+        return settings(compose(identity, list(overrides)))
+
+    for chosen in ("kmex", "protopnet"):
+        base = found("self_explanation/table2", "recipe=shapes", f"prototypes={chosen}")
+        other = found("self_explanation/table2", "recipe=shapes", f"prototypes={chosen}", "blocks=[relu1,relu2]")
+        unread = found("self_explanation/table2", "recipe=shapes", f"prototypes={chosen}", "cam_layer=relu2")
+        assert unread == base != other
+    layers = [found("pixel_ablation_cam/table1", f"cam_layer={layer}") for layer in ("layer3", "layer4")]
+    assert [each["attribution"]["layer"] for each in layers] == ["layer3", "layer4"]
+    group = ("recipe=animals", "figure.group=cats")
+    base = found("self_explanation/figure2", *group)
+    assert found("self_explanation/figure2", *group, "groups.cats=[lion]") != base
+    assert found("self_explanation/figure2", *group, "groups.dogs=[Chihuahua]") == base
+
+
+def test_settings_name_a_class_not_its_module_and_hold_no_amounts_but_a_protocol() -> None:
+    found = settings(compose("pixel_ablation_cam/table1"))
+    assert found["attribution"] == {"class": "GradCAM", "layer": "layer4"} and found["data"]["class"] == "ImageNetVal"
+    assert "xcnn." not in json.dumps(found) and found["protocol"] == 1
+    for amounts in ("batch=4", "chunk=80"):
+        assert settings(compose("pixel_ablation_cam/table1", [amounts])) == found
+    assert settings(compose("pixel_ablation_cam/table1", ["protocol=2"])) != found
+    assert settings(compose("pixel_ablation_cam/complexity", ["batch=4"]))["pictures"] == 4  # costs depend on it
 
 
 def test_what_a_cell_uses_of_other_configurations_is_a_setting_of_it() -> None:
@@ -86,21 +108,37 @@ def test_what_a_cell_uses_of_other_configurations_is_a_setting_of_it() -> None:
     assert list(base["variants"]) == [
         f"attribution={name}" for name in ("grad_cam", "pixel_ablation_cam", "centre", "random")
     ]
-    assert base["variants"]["attribution=grad_cam"]["_target_"] == "xcnn.attribution.grad_cam.GradCAM"
+    assert base["variants"]["attribution=grad_cam"]["class"] == "GradCAM"
     assert found("figure.controls=[centre]")["variants"].keys() < base["variants"].keys()
     prototypes = cell_of(compose("self_explanation/figure1", ["prototypes.per_class=7"]), ["prototypes.per_class=7"])
     assert prototypes.settings["variants"]["prototypes=b34"]["per_class"] == 7
     assert "variants" not in cell_of(compose("self_explanation/table2")).settings
 
 
-def test_settings_of_committed_results_are_still_theirs() -> None:
-    """A changed fingerprint would refuse every finished cell."""
-    for path in sorted((REPOSITORY / "results").glob("*/*.runs.jsonl")):
-        record = json.loads(path.read_text().splitlines()[0])
-        if record["settings"]["model"].get("weights"):
-            continue  # their hash needs the file
+def committed() -> list[Path]:
+    return sorted((REPOSITORY / "results").glob("*/*.runs.jsonl"))
+
+
+@pytest.mark.parametrize("path", committed(), ids=lambda path: f"{path.parent.name}/{path.stem.split('.')[0]}")
+def test_the_fingerprint_of_every_committed_record_is_that_of_todays_configuration(path: Path) -> None:
+    """A changed fingerprint would refuse every finished cell; a restated record says what it was before."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    cells = {record["cell"]: record for record in records if "pooled" not in record["details"]}
+    for record in cells.values():
         own = [override for override in record["overrides"] if not override.startswith(("experiment=", "identity="))]
-        assert cell_of(compose(record["experiment"], own), own).settings == record["settings"], path
+        cell = cell_of(compose(record["experiment"], own), own)
+        today = json.loads(json.dumps(cell.settings))
+        for part, key in (("model", "weights"), ("data", "files")):  # their hash needs the file
+            if (today.get(part) or {}).get(key):
+                today[part][key]["hash"] = record["settings"][part][key]["hash"]
+        assert differences(record["settings"], today) == []
+        assert record["fingerprint"] == fingerprint(today), record["cell"]
+        assert cell.name == record["cell"]
+    for record in records:
+        if "pooled" in record["details"]:
+            members = {cell: cells[cell]["fingerprint"] for cell in record["details"]["pooled"]}
+            assert record["details"]["pooled"] == members
+            assert record["fingerprint"] == fingerprint({"settings": record["settings"], "members": members})
 
 
 def test_weights_are_told_apart_by_name_and_content_not_by_place(places: Path) -> None:
@@ -249,7 +287,7 @@ def test_a_diverging_cell_does_not_stop_the_others(
     assert [json.loads(record)["cell"] for record in records] == ["lr0.001"]
 
 
-def test_what_a_sweep_may_lack_is_said_and_the_rest_is_published(
+def test_what_a_sweep_optional_sweeps_is_said_and_the_rest_is_published(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Table 2's ImageNet rows need weights and data that are not here; its other sweep is another's business."""

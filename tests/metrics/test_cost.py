@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.test_launch import run
 
 from tests.conftest import TINY
+from tests.launch.test_run import run
 from xcnn.metrics.cost import beside_forward, peak_bytes, ratios
 from xcnn.report import cost
 

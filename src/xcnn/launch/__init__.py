@@ -1,7 +1,6 @@
 """From a command line to cells: the one room below `experiments/` that knows Hydra."""
 
-from xcnn.launch.compose import compose, experiments
 from xcnn.launch.run import launch
-from xcnn.launch.setup import Setup
+from xcnn.launch.subjects import Setup
 
-__all__ = ["Setup", "compose", "experiments", "launch"]
+__all__ = ["Setup", "launch"]

@@ -19,8 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xcnn.errors import Diverged, Missing, UserError
 from xcnn.files import writable
-from xcnn.launch.compose import CONF, cell_of, checked, compose, explained_error
-from xcnn.launch.setup import Setup
+from xcnn.launch import compose as composing
+from xcnn.launch.compose import cell_of, checked, compose, explained_error
+from xcnn.launch.subjects import Setup
 from xcnn.launch.titles import read_titles
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.page import Summarise
@@ -109,7 +110,9 @@ def _launch(
                 lacking.append(stop)
         if len(lacking) == len(chosen) and not (results / f"{identity}.runs.jsonl").is_file():
             raise lacking[0]
-    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool, read_titles(CONF))
+    page = publish(
+        identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool, read_titles(composing.CONF)
+    )
     print(brief(page))
     if failed is not None:
         print(f"error: {failed}", file=sys.stderr)
@@ -158,6 +161,6 @@ def _sweep(identity: str, measure: Measure, overrides: list[str], afterwards: Af
     arguments, sys.argv = sys.argv, [sys.argv[0], f"experiment={identity}", f"identity={identity}", *overrides, "-m"]
     try:
         GlobalHydra.instance().clear()
-        hydra.main(config_path=str(CONF), config_name="main", version_base="1.3")(job)()
+        hydra.main(config_path=str(composing.CONF), config_name="main", version_base="1.3")(job)()
     finally:
         sys.argv = arguments
