@@ -301,7 +301,7 @@ def test_what_a_sweep_optional_sweeps_is_said_and_the_rest_is_published(
     said = capsys.readouterr()
     assert "sweep imagenet is not run: the ImageNet validation images are not there" in said.err
     page = (places / "results/pixel_ablation_cam/table2.md").read_text()
-    assert "not run: no VGG-16 weights here" in page and "| random |" in page
+    assert "not run: no VGG-16 weights here" in page and "| random map |" in page
     for asked, absent in (
         (["pixel_ablation_cam/table2", "sweep=imagenet"], "the ImageNet validation images are not there"),
         (["self_explanation/figure1", "recipe=cub200"], "CUB-200-2011 is not there"),  # may lack it, but it is all

@@ -174,7 +174,7 @@ def test_rows_are_kept_where_the_experiment_asks_for_it(cells: Path, tmp_path: P
     publish("paper/table", cells / "runs", cells / "results", keeping, to_wandb=False)
     assert pd.read_parquet(page.parent / "table.rows.parquet")["drop"].tolist() == pytest.approx([5.0, 0.1, 0.2, 0.3])
     rows_of(cells, "loss", np.random.default_rng(0).random(400_000).tolist())
-    with pytest.raises(UserError, match=r"are 1\.\d MB, and table\.rows\.parquet is to have at most 1\.5"):
+    with pytest.raises(UserError, match=r"are 3\.\d MB, and table\.rows\.parquet is to have at most 1\.5"):
         publish("paper/table", cells / "runs", cells / "results", keeping, to_wandb=False)
 
 
