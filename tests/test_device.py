@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xcnn.device import autocast, device_name, wide
+from xcnn.device import at_least_float32, autocast, device_name
 
 
 def test_the_name_of_a_cpu() -> None:
@@ -26,4 +26,6 @@ def test_wide_is_float32_at_least() -> None:
     kinds = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float32}
     for dtype, expected in {**kinds, torch.float64: torch.float64}.items():
         values = torch.ones(2, dtype=dtype)
-        assert wide(values).dtype == expected and (wide(values) is values) == (dtype == expected)
+        assert at_least_float32(values).dtype == expected and (at_least_float32(values) is values) == (
+            dtype == expected
+        )

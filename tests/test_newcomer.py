@@ -15,10 +15,10 @@ from xcnn import launch
 METHOD = '''
 from torch import Tensor
 
-from xcnn.attribution import Method, Probe
+from xcnn.attribution import LayerMethod, Probe
 
 
-class Strongest(Method):
+class Strongest(LayerMethod):
     """The strongest channel of each location."""
 
     def __init__(self, model, layer, power=1.0):

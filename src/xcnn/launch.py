@@ -28,7 +28,7 @@ from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.errors import Diverged, Missing, UserError
 from xcnn.files import locked, writable
 from xcnn.fingerprint import file_hash, fingerprint
-from xcnn.models import fold_batch_norm, restate_batch_norm
+from xcnn.models import fold_batch_norm, recalibrate_batch_norm
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
@@ -173,7 +173,7 @@ def _ready(cfg: DictConfig, data: TensorDataModule) -> nn.Module:
     network: nn.Module = build(cfg.model)
     if cfg.model.get("weights") and statistics_folded(network):
         sample, normalise = scale(data.train.images[:RESTATED]), _normalise(cfg)
-        restate_batch_norm(network, sample if normalise is None else normalise(sample))
+        recalibrate_batch_norm(network, sample if normalise is None else normalise(sample))
     return network
 
 
@@ -312,8 +312,10 @@ def explained(cfg: DictConfig) -> Subject:
 
 
 def attribution(cfg: DictConfig, network: nn.Module) -> Method:
-    """The configured attribution method, at the layer that the network's configuration names."""
-    method: Method = build(cfg.attribution)(network, layer=cfg.cam_layer)
+    """The configured attribution method; one that takes a layer is given that of the network's configuration."""
+    kind = build(cfg.attribution)
+    layer = {"layer": cfg.cam_layer} if "layer" in inspect.signature(kind).parameters else {}
+    method: Method = kind(network, **layer)
     return method
 
 
