@@ -26,7 +26,7 @@ from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch.compose import build, plain, settings, varied
 from xcnn.launch.loggers import curve_loggers
 from xcnn.launch.options import Options, as_options
-from xcnn.models import Preprocessing, fold_batch_norm, restate_batch_norm
+from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
@@ -214,7 +214,7 @@ class Setup:
         network = self.model()
         if self.options.model.get("weights") and statistics_folded(network):
             sample = scale(self.data.train.images[:RECALIBRATED])
-            restate_batch_norm(network, sample if self.normalise is None else self.normalise(sample))
+            recalibrate_batch_norm(network, sample if self.normalise is None else self.normalise(sample))
         return network
 
     def _placed(self, subject: Subject) -> Subject:
