@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xcnn.device import autocast, device_name, device_of, training_precision, wide
+from xcnn.device import at_least_float32, autocast, device_name, device_of, training_precision
 from xcnn.errors import UserError
 
 
@@ -29,7 +29,9 @@ def test_wide_is_float32_at_least() -> None:
     kinds = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float32}
     for dtype, expected in {**kinds, torch.float64: torch.float64}.items():
         values = torch.ones(2, dtype=dtype)
-        assert wide(values).dtype == expected and (wide(values) is values) == (dtype == expected)
+        assert at_least_float32(values).dtype == expected and (at_least_float32(values) is values) == (
+            dtype == expected
+        )
 
 
 @pytest.mark.parametrize(

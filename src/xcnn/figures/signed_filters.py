@@ -65,7 +65,7 @@ def signed_filters(
         texts = [folded([half[row][0].text], WORDS) for half in halves if told and row < len(half)]
         heights[row] = max([heights[row], *(LINE_HEIGHT * (text.count("\n") + 1) + 0.1 for text in texts)])
     figure = new_figure(WIDTH, TOP + 0.3 + sum(heights), title, compress=False)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[TOP, 0.3 + sum(heights)])
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[TOP, 0.3 + sum(heights)])[:, 0]
     picture, bars = upper.subplots(1, 2, width_ratios=[1, 2])
     show_picture(picture, upscale(image))
     _probability_bars(bars, values, classes, target)

@@ -134,6 +134,7 @@ class Page:
         rows, comparisons: ours, and the paper's numbers beside them.
         pictures: file names, with the record whose picture it is (None for a drawing over all records).
         titles: of methods, networks and data sets.
+        protocol: number of what the experiment measures today; None where that is not known.
     """
 
     identity: str
@@ -143,6 +144,7 @@ class Page:
     comparisons: Sequence[Comparison]
     pictures: Mapping[str, Record | None]
     titles: Titles
+    protocol: int | None = None
 
     def __post_init__(self) -> None:
         self.shown: set[str] = set()  # pictures that the template has placed
@@ -202,6 +204,7 @@ class Page:
             "claims": own.claims,
             "columns": own.columns,
             "rows": self.rows,
+            "protocol": self.protocol,
             "records": [record for row in self.rows for record in row.records],
             "comparisons": self.comparisons,
             "pictures": self.pictures,

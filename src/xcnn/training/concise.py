@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from xcnn.device import wide
+from xcnn.device import at_least_float32
 from xcnn.errors import UserError
 
 
@@ -50,7 +50,7 @@ class _Concise(torch.autograd.Function):
         axis = 2
         if not maps.is_contiguous() and maps.transpose(1, 2).is_contiguous():
             maps, axis = maps.transpose(1, 2), 1
-        maps = wide(maps)
+        maps = at_least_float32(maps)
         basis = _moments_basis(height, width, maps)
         peak = maps.amax(axis, keepdim=True)
         mask = torch.gt(maps, peak * threshold, out=torch.empty_like(maps))  # empty for a dead map: 0 > 0
