@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,17 @@ def test_records_say_what_was_restated_and_which_weights(folder: Path) -> None:
     text = page([full("kmex", 0, 98.0, restated="old", networks=networks), full("cnn", 0, 97.0)]).render(folder)
     assert "- restated: 1 cell;" in text
     assert "- weights: before: 1234, quantised; conv3: w\n" in text
+
+
+def test_records_of_an_earlier_protocol_are_said(folder: Path) -> None:
+    records = [full("kmex", 0, 98.0), full("cnn", 0, 97.0)]
+    for record, protocol in zip(records, (1, 2), strict=True):
+        record["settings"]["protocol"] = protocol
+    said = "Measured by protocol 1 of this experiment; its code now measures by protocol 2"
+    assert said in replace(page(records), protocol=2).render(folder)
+    for today in (None, 1):
+        records[1]["settings"]["protocol"] = 1
+        assert "by protocol" not in replace(page(records), protocol=today).render(folder)
 
 
 def test_a_name_without_a_title_and_one_by_pattern() -> None:

@@ -205,6 +205,7 @@ class Page:
             "columns": own.columns,
             "rows": self.rows,
             "protocol": self.protocol,
+            "earlier": self.earlier,
             "records": [record for row in self.rows for record in row.records],
             "comparisons": self.comparisons,
             "pictures": self.pictures,
@@ -224,6 +225,13 @@ class Page:
             "printed": self.printed,
             "picture": self.picture,
         }
+
+    @property
+    def earlier(self) -> list[int]:
+        """Other protocols than today's by which records were measured; none where today's is not known."""
+        records = (record for row in self.rows for record in row.records)
+        found = {record["settings"].get("protocol", self.protocol) for record in records}
+        return sorted(found - {self.protocol}) if self.protocol is not None else []
 
     @property
     def n(self) -> dict[str, list[int]]:
