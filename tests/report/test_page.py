@@ -149,8 +149,8 @@ def test_records_say_what_was_restated_and_which_weights(folder: Path) -> None:
 
 def test_records_of_an_earlier_protocol_are_said(folder: Path) -> None:
     records = [full("kmex", 0, 98.0), full("cnn", 0, 97.0)]
-    for record, protocol in zip(records, (1, 2), strict=True):
-        record["settings"]["protocol"] = protocol
+    for one, protocol in zip(records, (1, 2), strict=True):
+        one["settings"]["protocol"] = protocol
     said = "Measured by protocol 1 of this experiment; its code now measures by protocol 2"
     assert said in replace(page(records), protocol=2).render(folder)
     for today in (None, 1):
