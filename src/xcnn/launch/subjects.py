@@ -186,8 +186,9 @@ class Setup:
         if self.options.get("training"):
             subject = self.trained()
             return self._placed(replace(subject, network=fold_batch_norm(subject.network)))
+        data = self.data  # first: that it is missing is said before any weights are read
         network = fold_batch_norm(self.model())
-        return self._placed(Subject(network, self.data, self.normalise or nn.Identity(), self.weights()))
+        return self._placed(Subject(network, data, self.normalise or nn.Identity(), self.weights()))
 
     def attribution(self, subject: Subject) -> Method:
         """The configured attribution method of a subject's network."""
