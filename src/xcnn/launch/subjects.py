@@ -24,12 +24,12 @@ from xcnn.evaluation.subject import Subject
 from xcnn.files import locked
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch.compose import build, plain, settings, varied
-from xcnn.launch.loggers import curve_loggers
 from xcnn.launch.options import Options, as_options
 from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
+from xcnn.report.loggers import curve_loggers
 from xcnn.report.provenance import provenance
 from xcnn.training.classifier import Classifier
 from xcnn.training.fit import fit
