@@ -8,7 +8,7 @@ import torchvision
 
 from xcnn.errors import Missing
 from xcnn.models import save_weights, small_vgg16, split_at
-from xcnn.models.entrance import entrance
+from xcnn.models.channelwise import channelwise_prefix
 
 
 def test_features_are_torchvisions() -> None:
@@ -22,7 +22,7 @@ def test_features_are_torchvisions() -> None:
 
 
 def test_head_enters_a_linear_layer() -> None:
-    found = entrance(split_at(small_vgg16(5, width=8), "features.42"))
+    found = channelwise_prefix(split_at(small_vgg16(5, width=8), "features.42"))
     assert found is not None and found.linear is not None
     assert found.strides((4, 4)) == (2, 2)
 

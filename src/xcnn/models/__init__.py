@@ -3,7 +3,7 @@
 from xcnn.models.backbones import Preprocessing, backbone
 from xcnn.models.capture import capture
 from xcnn.models.conv3 import conv3
-from xcnn.models.fine_tuned import fine_tuned, restate_batch_norm
+from xcnn.models.fine_tuned import fine_tuned, recalibrate_batch_norm
 from xcnn.models.fold import fold_batch_norm
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.models.split import Split, cuttable_layers, split_along, split_at, split_at_each
@@ -21,7 +21,7 @@ __all__ = [
     "fine_tuned",
     "fold_batch_norm",
     "load_weights",
-    "restate_batch_norm",
+    "recalibrate_batch_norm",
     "save_weights",
     "small_vgg16",
     "split_along",
