@@ -80,6 +80,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             "columns": columns,
             "fitting": fitting,
             "methods": PAPERS,
+            "others": [row for row in rows if all(row is not each for n in networks for each in n.methods.values())],
             "explained": EXPLAINED,
             "falls_with_fit": len(lost) > 1 and lost == sorted(lost, reverse=True),
         },
