@@ -11,6 +11,7 @@ Deviations: other data (table 2), by any named group of classes (`figure.group`)
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 
@@ -82,9 +83,10 @@ def claims_of(row: Row) -> list[Claim]:
         records = [{**record, "values": only(record["values"])} for record in row.records]
         return replace(row, method=kind, mean=only(row.mean), records=records)
 
+    expected: tuple[tuple[str, Literal["lower", "higher"]], ...] = (("own", "higher"), ("distance", "lower"))
     return [
         Claim(metric, ("KMEx", kind), (of("KMEx"), of(kind)), says)
-        for metric, says in (("own", "higher"), ("distance", "lower"))
+        for metric, says in expected
         for kind in KINDS
         if kind != "KMEx"
     ]

@@ -18,6 +18,7 @@ Deviations: ResNet-34 on MNIST is trained from scratch, for want of its ImageNet
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from experiments.self_explanation.networks import by_network, in_columns, of_column
 from xcnn.evaluation.predictions import accuracies, prediction_rows
@@ -52,7 +53,9 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         numbers = of_column(paper, network)
         for method in (name for name in PAPERS if name != "cnn" and name in network.methods):
             # In another data set's column only the loss is the paper's, not its size.
-            says = "lower" if network.stands_in and method in ("b234", "protopnet") else numbers
+            says: Literal["lower"] | list[PaperNumber] = (
+                "lower" if network.stands_in and method in ("b234", "protopnet") else numbers
+            )
             chosen = list(network.methods.values())
             claims.append(claim(chosen, "test", method, "cnn", says, network.dataset, network.model, "%"))
     apart = [
@@ -63,7 +66,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         }
         for network in networks
     ]
-    lost = [each["kmex"].value for each in apart if each.get("kmex")]
+    lost = [kmex.value for each in apart if (kmex := each.get("kmex"))]
     return Summary(
         "Post-hoc self-explanation, table 2: accuracy",
         columns=[
