@@ -8,9 +8,9 @@ import torch
 from sklearn.cluster import KMeans as Oracle
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
-from xcnn.report.cost import peak_bytes
 
 from xcnn.errors import UserError
+from xcnn.metrics.cost import peak_bytes
 from xcnn.prototypes.k_means import KMeans, distances, nearest
 from xcnn.prototypes.k_means import rows as rows_module
 from xcnn.prototypes.k_means.rows import HeldRows
