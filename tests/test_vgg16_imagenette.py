@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.data.test_imagenette import tree
-from tests.test_launch import run
+from tests.launch.test_run import run
 from xcnn.fingerprint import file_hash
 from xcnn.launch import build, compose, explained
 from xcnn.models import save_weights, vgg16_for
