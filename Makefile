@@ -104,7 +104,7 @@ data-imagenette: $(environment) ## download Imagenette, ten classes of ImageNet 
 data-imagenet: $(environment) ## look for ImageNet's validation images, and say how to get them (by registration)
 	$(PYTHON) -m xcnn.data.download imagenet
 
-.PHONY: weights-resnet18 weights-resnet34 weights-resnet50 weights-vgg16 weights-vgg16-bn weights-densenet121 weights-vgg16-animals
+.PHONY: weights-resnet18 weights-resnet34 weights-resnet50 weights-vgg16 weights-vgg16-bn weights-densenet121 weights-vgg16-animals weights-vgg16-imagenette weights-vgg16-imagenette-linear
 weights-resnet18: $(environment) ## download torchvision's ImageNet weights of ResNet-18 (45 MB)
 	$(PYTHON) -m xcnn.models.download resnet18
 
@@ -122,6 +122,9 @@ weights-vgg16-bn: $(environment) ## likewise VGG-16 with BatchNorm (528 MB)
 
 weights-densenet121: $(environment) ## likewise DenseNet-121 (31 MB)
 	$(PYTHON) -m xcnn.models.download densenet121
+
+weights-vgg16-imagenette: pixel-ablation-cam-vgg16-imagenette ## train a classifier for Imagenette behind VGG-16's ImageNet convolutions
+weights-vgg16-imagenette-linear: pixel-ablation-cam-vgg16-imagenette ## the same, with one linear layer
 
 weights-vgg16-animals: pixel-ablation-cam-vgg16-animals ## train VGG-16 on the animals of Tiny ImageNet
 

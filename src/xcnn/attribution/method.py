@@ -95,7 +95,8 @@ class Method(ABC):
         """
         chosen = _checked(images, targets)
         images = self._prepared(images)
-        batch = Batch(images, self.logits(images))
+        with full_precision(images.device):
+            batch = Batch(images, self.logits(images))
         self._set_targets(batch, chosen, batch.logits.isfinite().flatten(1).all(1), "the logits")
         return batch
 

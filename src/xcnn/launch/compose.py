@@ -81,7 +81,9 @@ def checked(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         given = [text for text in chosen if not text.startswith(("experiment=", "identity="))]
         base = compose(cfg.identity, given)
         for key in own:
-            _same_kind(key, OmegaConf.select(base, key), OmegaConf.select(cfg, key))
+            # What is interpolated, such as a cell's name, may not resolve without the other overrides.
+            default, value = (OmegaConf.select(each, key, throw_on_resolution_failure=False) for each in (base, cfg))
+            _same_kind(key, default, value)
     amounts = [name for name in (*AMOUNTS, "data.batch_size") if OmegaConf.select(cfg, name) is not None]
     for name in amounts:
         if (amount := OmegaConf.select(cfg, name)) < 1:

@@ -118,6 +118,14 @@ class Setup:
         """Hash of the configured file of weights; None where there is none."""
         return (self.settings["model"]["weights"] or {}).get("hash")
 
+    def optimizer(self) -> Any:
+        """The training's optimiser, of parameters yet to be given."""
+        return build(self._cfg.training.optimizer)
+
+    def schedule(self) -> Any:
+        """The training's schedule, of an optimiser and steps yet to be given; None where the rate is constant."""
+        return build(self._cfg.training.get("schedule"))
+
     def trained(self) -> Subject:
         """The network that this configuration trains: loaded if some cell trained it before, else resumed or trained.
 
@@ -127,11 +135,11 @@ class Setup:
         torch.manual_seed(self.options.seed)
         module = Classifier(
             self._trainable(),
-            build(training.optimizer),
+            self.optimizer(),
             data_term=training.data_term,
             penalty=build(self._cfg.penalty),
             layers=self.options.layers,
-            schedule=build(training.get("schedule")),
+            schedule=self.schedule(),
             sizes={int(epoch): side for epoch, side in (training.get("sizes") or {}).items()},
             **self._handling,
         )
