@@ -25,7 +25,7 @@ def test_neighbours_stay_neighbours_and_the_seed_decides() -> None:
 
 
 EMBEDDINGS, LABELS = torch.tensor([[0.0, 0], [2, 0], [10, 0], [10, 4]]), torch.tensor([0, 0, 1, 1])
-PROTOTYPES, CLASSES = torch.tensor([[1.0, 3], [9, 0], [10, 2]]), torch.tensor([0, 0, 1])
+PROTOTYPES, CLASSES = torch.tensor([[1.0, 3], [9, 0], [10, 6]]), torch.tensor([0, 0, 1])
 
 
 def test_share_of_prototypes_nearest_to_their_own_class() -> None:
@@ -35,5 +35,5 @@ def test_share_of_prototypes_nearest_to_their_own_class() -> None:
 
 
 def test_distance_to_the_class_mean_in_its_spreads() -> None:
-    # Class 0 has mean (1, 0) and spread 1: distances 3 and 8; class 1 has mean (10, 2) and spread 2: distance 0.
-    assert class_distance(PROTOTYPES, CLASSES, EMBEDDINGS, LABELS) == pytest.approx((3 + 8 + 0) / 3)
+    # Class 0 has mean (1, 0) and spread 1: distances 3 and 8; class 1 has mean (10, 2) and spread 2: distance 4.
+    assert class_distance(PROTOTYPES, CLASSES, EMBEDDINGS, LABELS) == pytest.approx((3 + 8 + 4 / 2) / 3)
