@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from xcnn.errors import Diverged, Missing, UserError
 from xcnn.files import writable
 from xcnn.launch import compose as composing
-from xcnn.launch.compose import cell_of, checked, compose, explained_error
+from xcnn.launch.compose import cell_of, checked, compose, explained_error, refuse_no_choice
 from xcnn.launch.subjects import Setup
 from xcnn.launch.titles import read_titles
 from xcnn.report.cells import Cell, Measured
@@ -83,6 +83,7 @@ def _launch(
     afterwards: Afterwards | None,
     pool: Pool | None,
 ) -> None:
+    refuse_no_choice(arguments)
     render_only = "render" in arguments
     wanted = [argument.removeprefix("sweep=") for argument in arguments if argument.startswith("sweep=")]
     overrides = [argument for argument in arguments if argument != "render" and not argument.startswith("sweep=")]
