@@ -29,6 +29,7 @@ from xcnn.report.verdicts import compare
 
 results = next(folder for folder in (Path("results"), Path("../results")) if folder.is_dir()) / "self_explanation"
 ORDER = ["cnn", "cnn_adam", "kmex_1", "kmex", "protopnet", "b4"]
+ORDER += [f"columns_{kind}" for kind in ("own", "max", "average", "k_means")]
 ORDER += [blocks + weight for blocks in ("b34", "b234") for weight in ("", "_sqrt", "_equal")]
 
 
@@ -89,6 +90,21 @@ def pictures(name: str) -> None:
     if not found:
         show(name, pd.DataFrame())
 
+
+# %% [markdown]
+# ## Theorem 1: the logits as an average over locations, and several columns for each class
+#
+# `error`: the largest difference between a logit and the average of h_r . c_j over locations. `dominance`: images of a
+# class, in %, that choose the prototype which most of them choose; `first_direction`: squared norm of a class's
+# prototypes in one direction, in %.
+
+# %%
+THEOREM = ["dominance", "dominance/start", "first_direction", "train", "locations"]
+show("theorem1", table("theorem1", THEOREM, digits=1))
+
+# %%
+errors = [row for row in rows("theorem1") if "error/float64" in row.mean]
+show("theorem1", pd.DataFrame({"network": r.model, "data": r.dataset, **r.mean} for r in errors).dropna(axis=1))
 
 # %% [markdown]
 # ## Table 1: do prototypes point where the data lie?

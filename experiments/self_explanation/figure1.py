@@ -9,64 +9,36 @@ Deviations: other data (table 2). The paper does not say how it chose its image:
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
-
+from experiments.self_explanation.networks import STANDS_IN
 from xcnn.errors import UserError
+from xcnn.evaluation.interpretation import candidates, first_right, interpret
 from xcnn.evaluation.subject import Subject
-from xcnn.figures import Interpretation, PrototypePatch, interpretation_sheet, save_png
+from xcnn.figures import interpretation_sheet, save_png
 from xcnn.launch import Setup, launch
-from xcnn.prototypes import EncoderExplained, EncoderExplanation, nearest_patches
+from xcnn.prototypes import EncoderExplanation
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.tables import markdown
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
-    wanted = _wanted(setup)  # before anything is trained
+    wanted = candidates(setup.data, options.figure.picture, options.figure.label)  # before anything is trained
     needed = [*options.figure.methods, *(["b34"] if "b234" in options.figure.methods else [])]
     found = {name: setup.variant(f"prototypes={name}").prototyped() for name in needed}
     shown = {name: _explanation(found[name]) for name in options.figure.methods}
     if "b234" in shown:
         shown["b234"].through(_explanation(found["b34"]))
     subject = next(iter(found.values()))
-    place = wanted[0] if options.figure.picture is not None else _first_right(wanted, subject, shown)
-    image = subject.data.test.images[place]
-    panels: list[Interpretation] = []
-    methods: dict[str, Any] = {}
-    values: dict[str, float] = {}
-    for name, explanation in shown.items():
-        with subject.autocast():
-            said = explanation.explain(image[None], attribute=True)
-            present, counts = said.segments.unique(return_counts=True)
-            train = subject.data.train
-            patches = nearest_patches(explanation, train.images, train.labels, present.tolist())
-        assert said.attribution is not None
-        class_of = explanation.codebook.class_of
-        names = {k: subject.data.classes[int(class_of[k])] for k in patches}
-        drawn = {k: PrototypePatch(names[k], train.images[p.image], p.region) for k, p in patches.items()}
-        panels.append(Interpretation(name.upper(), image, said.segments[0].cpu(), said.attribution[0].cpu(), drawn))
-        methods[name] = {
-            "predicted": subject.data.classes[int(said.predicted)],
-            "shape": list(said.segments.shape[1:]),
-            "prototypes": [
-                {
-                    "class": names[k],
-                    "share": round(count / said.segments.numel(), 4),
-                    "attribution": round(float(said.attribution[said.segments == k].mean()), 4),
-                    "training_image": patches[k].image,
-                }
-                for k, count in sorted(zip(present.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1])
-            ],
-        }
-        own = class_of[said.segments.flatten()] == subject.data.test.labels[place].to(class_of.device)
-        values |= {f"segments/{name}": float(len(present)), f"own/{name}": float(own.double().mean())}
+    place = wanted[0] if options.figure.picture is not None else first_right(wanted, subject, list(shown.values()))
+    interpreted = {name: interpret(subject, method, name, place) for name, method in shown.items()}
+    values = {f"{kind}/{name}": value for name, each in interpreted.items() for kind, value in each.values.items()}
     label = subject.data.classes[int(subject.data.test.labels[place])]
     picture = subject.data.pictures.ids[place]
     file = f"figure1-{options.dataset}-{options.network}.png"
+    panels = [each.panel for each in interpreted.values()]
     sheet = interpretation_sheet(panels, f"{label} ({picture})", options.figure.shown)
     save_png(sheet, cell.folder / file)
+    methods = {name: each.facts for name, each in interpreted.items()}
     details = {"image": picture, "label": label, "methods": methods}
     return subject.measured(values, 1, details=details, files=[file])
 
@@ -77,72 +49,33 @@ def _explanation(subject: Subject) -> EncoderExplanation:
     return subject.method
 
 
-def _wanted(setup: Setup) -> Sequence[int]:
-    """Places among the test images of those that may be shown."""
-    options = setup.options
-    data = setup.data
-    if options.figure.picture is not None:
-        if options.figure.picture not in data.pictures.ids:
-            raise UserError(
-                f"{data.name} has no test image {options.figure.picture!r}; they are {data.pictures.ids[0]} to "
-                f"{data.pictures.ids[-1]}."
-            )
-        return [data.pictures.ids.index(options.figure.picture)]
-    if options.figure.label not in (None, *data.classes):
-        raise UserError(f"{data.name} has no class {options.figure.label!r}; there are: {', '.join(data.classes)}.")
-    if options.figure.label is None:
-        return range(len(data.test))
-    places: list[int] = (data.test.labels == data.classes.index(options.figure.label)).nonzero()[:, 0].tolist()
-    return places
-
-
-def _first_right(wanted: Sequence[int], subject: Subject, methods: dict[str, EncoderExplanation]) -> int:
-    """The first of these test images that the network and all methods get right."""
-    data = subject.data
-    for place in wanted:
-        with subject.autocast():
-            said = [method.explain(data.test.images[place : place + 1]) for method in methods.values()]
-        if all(_right(one, int(data.test.labels[place])) for one in said):
-            return place
-    raise UserError("there is no such test image that the network and all methods get right: name one by its id.")
-
-
-def _right(said: EncoderExplained, label: int) -> bool:
-    return bool(torch.stack([said.predicted, said.logits.argmax(1)]).eq(label).all())
-
-
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    parts = [
-        "An image, its explanation map (each colour a prototype), the importance of its segments (eq. 11, brought to "
-        "the map's resolution segment by segment; B4's is eq. 11 itself), and each prototype's nearest training patch."
-    ]
-    captions: dict[str, str] = {}
-    for record in (record for row in rows for record in row.records):
-        details = record["details"]
-        figure = record["settings"]["figure"]
-        lines, notes = [], []
-        for name in figure["methods"]:
-            found = details["methods"][name]
-            lines += [
-                [
-                    name.upper(),
-                    " x ".join(map(str, found["shape"])),
-                    p["class"],
-                    f"{p['share']:.0%}",
-                    f"{p['attribution']:+.3f}",
-                ]
-                for p in found["prototypes"][: figure["shown"]]
-            ]
-            if more := found["prototypes"][figure["shown"] :]:
-                notes.append(f"{name.upper()} has {len(more)} more, with {sum(p['share'] for p in more):.0%} together.")
-        every = [p for found in details["methods"].values() for p in found["prototypes"]]
-        if len({p["attribution"] for p in every}) == 1 < len(every):
-            notes.append("The last map has one location: its importance is the whole image's, the same everywhere.")
-        heading = f"{record['data']['name']}, {record['model']}: {details['label']} ({details['image']})"
-        parts += [f"**{heading}**", markdown(["method", "map", "prototype of", "share", "mean importance"], lines)]
-        parts += [" ".join(notes)] if notes else []
-        captions |= dict.fromkeys(record["files"], f"Figure 1. {heading}.")
-    return Summary("Post-hoc self-explanation, figure 1: interpretation sheets", "\n\n".join(parts), captions=captions)
+    records = [record for row in rows for record in row.records]
+    birds = [record for record in records if record["dataset"] in ("cub200", *STANDS_IN["cub200"])]
+    finer = all(record["values"]["segments/b234"] > record["values"]["segments/b4"] for record in birds)
+    sheets = []
+    for record in records:
+        figure, methods = record["settings"]["figure"], record["details"]["methods"]
+        every = [part["attribution"] for found in methods.values() for part in found["prototypes"]]
+        sheets.append(
+            {
+                "record": record,
+                "methods": [{"name": name, **methods[name]} for name in figure["methods"]],
+                "shown": figure["shown"],
+                "uniform": len(set(every)) == 1 < len(every),
+            }
+        )
+    return Summary(
+        "Post-hoc self-explanation, figure 1: interpretation sheets",
+        verdict="not run"
+        if not records
+        else "not comparable"
+        if not birds
+        else "reproduced"
+        if finer
+        else "not reproduced",
+        facts={"sheets": sheets, "birds": birds},
+    )
 
 
 if __name__ == "__main__":

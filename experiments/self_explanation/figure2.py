@@ -11,18 +11,20 @@ Deviations: other data (table 2), by any named group of classes (`figure.group`)
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
-from torch import Tensor
 
-from xcnn.data.tensors import drawn
+from experiments.self_explanation.networks import STANDS_IN
 from xcnn.errors import UserError
-from xcnn.evaluation.prototypes import embeddings, prototypes_of
-from xcnn.figures import EmbeddingPanel, Marks, embedding_plot, save_png
+from xcnn.evaluation.embedding import class_marks, embedding_panels, group_embeddings
+from xcnn.figures import embedding_plot, save_png
 from xcnn.launch import Setup, launch
-from xcnn.metrics.embedding import plane
-from xcnn.prototypes import Columns, KMEx, nearest
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.metrics.embedding import class_distance, own_share
+from xcnn.prototypes import Columns, KMEx
+from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
+
+KINDS = ("columns", "columns, rescaled", "KMEx")
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -40,110 +42,54 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         raise UserError(f"{data.name} has no class {unknown[0]!r}; there are: {', '.join(data.classes)}.")
     chosen = torch.tensor(sorted(map(data.classes.index, wanted)))
     names = [data.classes[j] for j in chosen]
-    parts = {}
-    for name, part in (("train", data.train), ("test", data.test)):
-        own = part.subset(torch.isin(part.labels, chosen).nonzero()[:, 0])
-        if name == "train" and len(own) > (options.figure.train_size or len(own)):
-            own = drawn(own, options.figure.train_size, options.seed, "figure.train_size")
-        parts[name] = (embeddings(network, own.images).float().cpu(), torch.searchsorted(chosen, own.labels))
+    parts = group_embeddings(network, chosen, options.figure.train_size, options.seed)
     z, labels = parts["train"]
-    columns = prototypes_of(network)[0].float().cpu()[chosen]
-    norms = torch.stack([torch.linalg.vector_norm(z[labels == j], dim=1).mean() for j in range(len(chosen))])
-    rescaled = columns * (norms / torch.linalg.vector_norm(columns, dim=1))[:, None]
-    prototypes, class_of = (values.cpu() for values in prototypes_of(kmex))
-    kept = torch.isin(class_of, chosen)
-    marks = {
-        "columns": (columns, torch.arange(len(chosen))),
-        "columns, rescaled": (rescaled, torch.arange(len(chosen))),
-        "KMEx": (prototypes[kept].float(), torch.searchsorted(chosen, class_of[kept])),
-    }
-    values = {f"own/{name}": _own(*found, z, labels) for name, found in marks.items()}
-    values |= {f"distance/{name}": _distance(*found, z, labels) for name, found in marks.items()}
-    flat = plane(z, [parts["test"][0], *(points for points, _ in marks.values())], options.seed)
-    shown = {"left": ("columns", "columns, rescaled"), "right": ("KMEx",)}
-    markers = {"columns": "x", "columns, rescaled": "^", "KMEx": "s"}
-    at = dict(zip(marks, flat[2:], strict=True))
-    panels = [
-        EmbeddingPanel(
-            heading,
-            names,
-            flat[0],
-            labels,
-            flat[1],
-            parts["test"][1],
-            {name: Marks(at[name], marks[name][1], markers[name]) for name in shown[side]},  # type: ignore[arg-type]
-        )
-        for side, heading in (("left", "the classifier's columns"), ("right", "KMEx's prototypes"))
-    ]
+    marks = class_marks(network, kmex, chosen, z, labels)
+    values = {f"own/{name}": own_share(*found, z, labels) for name, found in marks.items()}
+    values |= {f"distance/{name}": class_distance(*found, z, labels) for name, found in marks.items()}
+    panels = embedding_panels(parts, marks, names, options.seed)
     file = f"figure2-{options.dataset}-{options.network}-{group}.png"
     save_png(embedding_plot(panels, f"{data.name}, {options.network}: {group}"), cell.folder / file)
     details = {"group": group, "classes": names, "shown": [len(part[1]) for part in parts.values()]}
     return network.measured(values, len(z), details=details, files=[file])
 
 
-def _own(points: Tensor, classes: Tensor, z: Tensor, labels: Tensor) -> float:
-    """Share in % of the points whose nearest training embedding, among those of the group, is of their own class."""
-    return 100 * float((labels[nearest(points, z)[0]] == classes).double().mean())
-
-
-def _distance(points: Tensor, classes: Tensor, z: Tensor, labels: Tensor) -> float:
-    """Mean over points of the distance to their class's mean, over the class's own root mean square distance to it."""
-    ratios = []
-    for j in classes.unique():
-        own = z[labels == j]
-        spread = (own - own.mean(0)).square().sum(1).mean().sqrt()
-        ratios.append(torch.linalg.vector_norm(points[classes == j] - own.mean(0), dim=1) / spread)
-    return float(torch.cat(ratios).mean())
-
-
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    kinds = ("columns", "columns, rescaled", "KMEx")
     columns = [
-        *(Column(f"own/{name}", f"{name}: nearest embedding is of its class, %", 0) for name in kinds),
+        *(Column(f"own/{name}", f"{name}: nearest embedding is of its class, %", 0) for name in KINDS),
         *(
             Column(f"distance/{name}", f"{name}: distance to the class mean over the class's spread", 2)
-            for name in kinds
+            for name in KINDS
         ),
     ]
-    text = [
-        "The picture is UMAP's, which keeps neighbours and little else; the numbers are of the embeddings themselves, "
-        "among the classes shown. Rescaled columns have the mean norm of their class's embeddings. A spread is the "
-        "root mean square distance of a class's embeddings to their mean."
+    claims = [each for row in rows for each in claims_of(row)]
+    birds = [each for each in claims if each.rows[0] and each.rows[0].dataset in ("cub200", *STANDS_IN["cub200"])]
+    return Summary(
+        "Post-hoc self-explanation, figure 2: embeddings",
+        columns=columns,
+        claims=birds,
+        verdict=None if birds else "not comparable",
+        facts={"rows": rows, "kinds": KINDS, "claim_digits": 1, "everywhere": claims},
+    )
+
+
+def claims_of(row: Row) -> list[Claim]:
+    """That KMEx's prototypes are more often among their class's embeddings than columns are, and closer to its mean."""
+
+    def of(kind: str) -> Row:
+        def only(values: Mapping[str, float]) -> dict[str, float]:
+            return {metric: values[f"{metric}/{kind}"] for metric in ("own", "distance")}
+
+        records = [{**record, "values": only(record["values"])} for record in row.records]
+        return replace(row, method=kind, mean=only(row.mean), records=records)
+
+    expected: tuple[tuple[str, Literal["lower", "higher"]], ...] = (("own", "higher"), ("distance", "lower"))
+    return [
+        Claim(metric, ("KMEx", kind), (of("KMEx"), of(kind)), says)
+        for metric, says in expected
+        for kind in KINDS
+        if kind != "KMEx"
     ]
-    captions: dict[str, str] = {}
-    for record in (record for row in rows for record in row.records):
-        values, details = record["values"], record["details"]
-        captions |= dict.fromkeys(
-            record["files"],
-            f"Figure 2. {record['data']['name']}, {record['model']}, {len(details['classes'])} classes: "
-            f"{details['shown'][0]} training and {details['shown'][1]} test images.",
-        )
-        n = len(details["classes"])
-        found = {kind: (values[f"own/{kind}"], values[f"distance/{kind}"]) for kind in kinds}
-        text.append(
-            f"**{record['data']['name']}, {details['group']}** (seed {record['seed']}). The nearest training embedding "
-            f"is of their own class for {found['columns'][0]:.0f} % of the {n} columns as they are, "
-            f"{found['columns, rescaled'][0]:.0f} % of them rescaled, and {found['KMEx'][0]:.0f} % of KMEx's "
-            f"{n * record['settings']['prototypes']['per_class']} prototypes. They lie {found['columns'][1]:.1f}, "
-            f"{found['columns, rescaled'][1]:.1f} and {found['KMEx'][1]:.1f} spreads from their class's mean. "
-            + _verdict(found)
-        )
-    return Summary("Post-hoc self-explanation, figure 2: embeddings", "\n\n".join(text), columns, captions=captions)
-
-
-def _verdict(found: Mapping[str, tuple[float, float]]) -> str:
-    """The paper's claim, that prototypes of k-means represent their class and columns do not, beside the numbers.
-
-    Args:
-        found: of each kind the share near its class in %, and the distance to the class's mean.
-    """
-    (near, far), columns = found["KMEx"], [found["columns"], found["columns, rescaled"]]
-    nearer, closer = near > max(own for own, _ in columns), far < min(away for _, away in columns)
-    if nearer and closer:
-        return "As the paper says, KMEx's prototypes represent their class better than either."
-    if closer:
-        return "KMEx's prototypes lie closest to the mean; by the nearest embedding the columns do as well or better."
-    return "The paper's claim does not hold here."
 
 
 if __name__ == "__main__":

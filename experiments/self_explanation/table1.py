@@ -11,17 +11,19 @@ Deviations: as table 2. The printed numbers fit no single definition, so several
             its add-on layers: they are compared with the average of an image's patches there.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 import torch
 
-from xcnn.evaluation.prototypes import by_network, embeddings, prototypes_of
+from experiments.self_explanation.networks import by_network, in_columns, of_column
+from xcnn.evaluation.prototypes import embeddings, prototypes_of
 from xcnn.launch import Setup, launch
 from xcnn.prototypes import alignment
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim
 
 NAMES = {"within": "class", "out": "out", "nearest_within": "nearest_class", "nearest_out": "nearest_out"}
+PAPERS = ("cnn", "kmex_1", "kmex", "protopnet")  # methods of the paper's table
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -37,33 +39,42 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    columns = [
-        *(Column(name, f"{name.replace('_', ' ')}, train", 2) for name in NAMES.values()),
-        *(Column(f"{name}/test", f"{name.replace('_', ' ')}, test", 2) for name in NAMES.values()),
-    ]
-    text = [
-        "Mean cosine of a class's prototypes with the embeddings of that class (class) and of all others (out), over "
-        "all pairs, and with the nearest of the class's prototypes only (nearest). Every class counts alike.",
-        *(_answer(*name, methods) for name, methods in by_network(rows).items() if {"cnn", "kmex_1"} <= methods.keys()),
-    ]
-    return Summary("Post-hoc self-explanation, table 1: alignment of the prototypes", "\n\n".join(text), columns)
-
-
-def _answer(dataset: str, model: str, methods: Mapping[str, Row]) -> str:
-    cnn, mean = methods["cnn"].mean, methods["kmex_1"].mean
-    apart = cnn["class"] - cnn["out"], mean["class"] - mean["out"]
-    name = methods["cnn"].records[0]["data"]["name"]
-    return (
-        f"**{name}, {model}.** Are the classifier's columns poor prototypes? Their "
-        f"cosine with their class's embeddings is {cnn['class']:.2f} ({cnn['class/test']:.2f} on test images), that of "
-        f"the class means {mean['class']:.2f} ({mean['class/test']:.2f}). Class less out, by which classes are told "
-        f"apart, is {apart[0]:.2f} against {apart[1]:.2f}: "
-        + (
-            "the columns are made to separate, not to represent."
-            if apart[0] > apart[1]
-            else "neither do they separate better."
-        )
+    networks = by_network(rows)
+    columns = in_columns(networks)
+    own = [network for network in columns.values() if network and not network.stands_in]
+    counted = [row for network in own for row in network.methods.values()]
+    claims: list[Claim] = []
+    for network in networks:
+        chosen, place = list(network.methods.values()), (network.dataset, network.model)
+        counts = any(network.dataset == each.dataset for each in own)
+        if {"cnn", "kmex_1"} <= network.methods.keys():
+            claims.append(claim(chosen, "class", "cnn", "kmex_1", "lower", *place, counts=counts))
+    for column in columns.values():
+        if column and "protopnet" in column.methods:
+            numbers = [each for each in of_column(paper, column) if each.row == "protopnet"]
+            claims.append(uniform(column.methods["protopnet"], numbers, counts=not column.stands_in))
+    return Summary(
+        "Post-hoc self-explanation, table 1: alignment of the prototypes",
+        columns=[
+            *(Column(name, f"{name.replace('_', ' ')}, train", 2) for name in NAMES.values()),
+            *(Column(f"{name}/test", f"{name.replace('_', ' ')}, test", 2) for name in NAMES.values()),
+        ],
+        claims=claims,
+        comparable=bool(own),
+        counts=lambda comparison: any(comparison.row is row for row in counted),
+        facts={"networks": networks, "columns": columns, "own": own, "methods": PAPERS},
     )
+
+
+def uniform(row: Row, paper: Sequence[PaperNumber], counts: bool) -> Claim:
+    """That a method's cosines are alike within and out of the class: their difference, seed by seed."""
+
+    def of(metric: str) -> Row:
+        records = [{**record, "values": {"uniform": record["values"][metric]}} for record in row.records]
+        return replace(row, mean={"uniform": row.mean[metric]}, records=records)
+
+    within, out = (next(number for number in paper if number.metric == metric) for metric in ("class", "out"))
+    return Claim("uniform", (row.method, row.method), (of("class"), of("out")), (within, out), counts=counts)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ from tests.conftest import TINY
 from xcnn.data import Shapes
 from xcnn.errors import UserError
 from xcnn.evaluation.predictions import accuracies, predict, prediction_rows
-from xcnn.evaluation.prototypes import by_network, embeddings, per_class, points, prototypes_of, training_share
+from xcnn.evaluation.prototypes import embeddings, prototypes_of, training_share
 from xcnn.evaluation.subject import Subject
 from xcnn.launch import Setup
 from xcnn.launch.compose import compose
 from xcnn.models import conv3
 from xcnn.prototypes import Columns, Encoder, EncoderExplanation, KMEx
 from xcnn.report.cells import Cell
-from xcnn.report.tables import Row
 
 SMALL = [*TINY, "recipe=shapes", "training.max_epochs=1", "seed=0", "batch=16"]
 
@@ -72,29 +71,6 @@ def test_accuracies_by_hand() -> None:
     }  # fmt: skip
 
 
-def row(method: str, number: int | None, test: float, key: str = "prototypes", dataset: str = "data") -> Row:
-    record = {"settings": {} if number is None else {key: {"per_class": number}}, "overrides": ["recipe=data"]}
-    if number == 10:
-        record["overrides"] = ["recipe=data", "prototypes.per_class=10"]
-    return Row(dataset, "network", method, f"per_class={number}", 1, {"test": test}, {}, [record])
-
-
-def test_of_several_rows_of_a_method_that_of_its_own_configuration_is_compared() -> None:
-    rows = [
-        row("kmex", 10, 1.0), row("kmex", 5, 2.0), row("b4", 10, 3.0), row("b4", 5, 4.0),
-        row("protopnet", 5, 5.0, "protopnet"), row("cnn", None, 6.0), row("kmex_1", 1, 7.0), row("b34", 10, 8.0),
-        row("kmex", 10, 9.0, dataset="other"),
-    ]  # fmt: skip
-    for order in (rows, rows[::-1]):
-        found = by_network(order)
-        assert {method: one.mean["test"] for method, one in found["data", "network"].items()} == {
-            "kmex": 2.0, "b4": 4.0, "protopnet": 5.0, "cnn": 6.0, "kmex_1": 7.0, "b34": 8.0,
-        }  # fmt: skip
-        assert list(found) == list(dict.fromkeys((one.dataset, one.model) for one in order))
-        assert found["other", "network"]["kmex"].mean["test"] == 9.0
-    assert [per_class(one) for one in rows[4:7]] == [5, None, 1]
-
-
 def test_a_share_has_as_much_of_each_class_and_is_the_same_every_time(subject: Subject) -> None:
     labels = subject.data.train.labels
     places = training_share(subject.data, 0.5, 3)
@@ -139,10 +115,6 @@ def test_a_depth_that_the_network_has_not_is_refused(places: Path) -> None:
     for depth in (0, 4, -1):
         with pytest.raises(UserError, match=rf"depth must be in 1\.\.3, .* not {depth}"):
             setup("prototypes=b4", f"encoder.depth={depth}").prototyped()
-
-
-def test_points() -> None:
-    assert [points(x) for x in (-0.04, 0.04, 0.0, -0.06, 12.34)] == ["0.0", "0.0", "0.0", "-0.1", "+12.3"]
 
 
 def test_protopnet_s_prototypes_are_compared_in_its_own_space(places: Path) -> None:

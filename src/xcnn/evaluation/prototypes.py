@@ -1,7 +1,5 @@
 """The prototypes of a subject, in the space in which they are compared with images."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,6 @@ from xcnn.evaluation.subject import Subject
 from xcnn.figures import PartPrototype
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes.codebook import fitted
-from xcnn.report.tables import Row
 
 
 def prototypes_of(subject: Subject) -> tuple[Tensor, Tensor]:
@@ -72,33 +69,3 @@ def learnt_parts(subject: Subject, classes: int) -> dict[str, list[PartPrototype
             box += [box[0] + width / columns, box[1] + height / rows]
             found.setdefault(name, []).append(PartPrototype(train.images[image].numpy(), box, f"image {image}"))
     return found
-
-
-def by_network(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
-    """Rows by data set and network, then by method; of a method's several, with other options, the one with the fewest
-    overrides: that of the method's own configuration."""
-
-    def overrides(row: Row) -> int:
-        return len(row.records[0]["overrides"])
-
-    groups: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in rows:
-        methods = groups.setdefault((row.dataset, row.model), {})
-        methods[row.method] = min(methods.get(row.method, row), row, key=overrides)
-    return groups
-
-
-def per_class(row: Row) -> int | None:
-    """K/C, prototypes for each class; None of a method that has no such option."""
-    chosen = row.records[0]["settings"]
-    number: int | None = (chosen.get("prototypes") or chosen.get("protopnet") or {}).get("per_class")
-    return number
-
-
-TITLES = {"cnn": "the CNN", "kmex": "KMEx", "protopnet": "ProtoPNet", "b4": "B4", "b34": "B34", "b234": "B234"}
-
-
-def points(difference: float) -> str:
-    """A difference in points, with its sign; of what rounds to nothing, none."""
-    shown = f"{difference:+.1f}"
-    return "0.0" if float(shown) == 0 else shown
