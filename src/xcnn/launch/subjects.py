@@ -25,7 +25,7 @@ from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch.compose import build, plain, settings, varied
 from xcnn.launch.loggers import curve_loggers
 from xcnn.launch.options import Options, as_options
-from xcnn.models import Preprocessing, fold_batch_norm, restate_batch_norm
+from xcnn.models import Preprocessing, fold_batch_norm, restate_batch_norm, weights_provenance
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
@@ -112,6 +112,12 @@ class Setup:
         """Hash of the configured file of weights; None where there is none."""
         return (self.settings["model"]["weights"] or {}).get("hash")
 
+    @property
+    def weights_provenance(self) -> str | None:
+        """Origin of the configured file of weights; None where there is none."""
+        path = (self.options.get("model") or {}).get("weights")
+        return weights_provenance(path) if path and Path(path).is_file() else None
+
     def trained(self) -> Subject:
         """The network that this configuration trains: loaded if some cell trained it before, else resumed or trained.
 
@@ -181,7 +187,14 @@ class Setup:
             subject = self.trained()
             return self._placed(replace(subject, network=fold_batch_norm(subject.network)))
         network = fold_batch_norm(self.model())
-        return self._placed(Subject(network, self.data, self.normalise or nn.Identity(), self.weights()))
+        subject = Subject(
+            network,
+            self.data,
+            self.normalise or nn.Identity(),
+            self.weights(),
+            weights_provenance=self.weights_provenance,
+        )
+        return self._placed(subject)
 
     def attribution(self, subject: Subject) -> Method:
         """The configured attribution method of a subject's network."""
@@ -254,7 +267,15 @@ class Setup:
             select=select,
         )
         normalise = self.normalise or nn.Identity()
-        return Subject(module.network, self.data, normalise, record["weights"], record, folder)
+        return Subject(
+            module.network,
+            self.data,
+            normalise,
+            record["weights"],
+            record,
+            folder,
+            weights_provenance=self.weights_provenance,
+        )
 
     def _of_prototypes(self, subject: Subject, method: object) -> dict[str, Any]:
         """What fitted prototypes depend on."""

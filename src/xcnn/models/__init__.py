@@ -8,7 +8,7 @@ from xcnn.models.fold import fold_batch_norm
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.models.split import Split, cuttable_layers, split_along, split_at, split_at_each
 from xcnn.models.vgg import small_vgg16
-from xcnn.models.weights import load_weights, save_weights, weights_hash
+from xcnn.models.weights import load_weights, save_weights, weights_hash, weights_provenance
 
 __all__ = [
     "Preprocessing",
@@ -28,4 +28,5 @@ __all__ = [
     "split_at",
     "split_at_each",
     "weights_hash",
+    "weights_provenance",
 ]
