@@ -33,7 +33,9 @@ def by_method(row: Row, methods: Sequence[str]) -> list[Row]:
             row,
             method=method,
             mean={
-                name.removesuffix(f"/{method}"): value for name, value in row.mean.items() if name.endswith(f"/{method}")
+                name.removesuffix(f"/{method}"): value
+                for name, value in row.mean.items()
+                if name.endswith(f"/{method}")
             },
         )
         for method in methods
@@ -56,7 +58,9 @@ def over_shown(row: Row, column: str, methods: Sequence[str]) -> list[Row]:
     return found
 
 
-def claims_of(rows: Sequence[Row], metrics: Mapping[str, Better], second: str = "grad_cam", **options: Any) -> list[Claim]:
+def claims_of(
+    rows: Sequence[Row], metrics: Mapping[str, Better], second: str = "grad_cam", **options: Any
+) -> list[Claim]:
     """Pixel Ablation-CAM is better than another method, a claim for each metric."""
     return [claim(rows, metric, PIXEL, second, says, **options) for metric, says in metrics.items()]
 
@@ -71,7 +75,9 @@ def as_good(
         for metric, better in metrics.items():
             sign = 1 if better == "higher" else -1
             blind = tuple(
-                name for name in CONTROLS if name in means and sign * means[name][metric] >= sign * means[method][metric]
+                name
+                for name in CONTROLS
+                if name in means and sign * means[name][metric] >= sign * means[method][metric]
             )
             if blind:
                 found.setdefault(method, {}).setdefault(blind, []).append(metric)

@@ -56,7 +56,11 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
 def layer(row: Row) -> str:
     """The layer of a row's maps, which its method's settings have as well."""
     record = row.records[0]
-    found: str = record["details"].get("layer") or record["settings"]["attribution"].get("layer") or record["settings"]["cam_layer"]
+    found: str = (
+        record["details"].get("layer")
+        or record["settings"]["attribution"].get("layer")
+        or record["settings"]["cam_layer"]
+    )
     return found
 
 

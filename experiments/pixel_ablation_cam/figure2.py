@@ -2,8 +2,8 @@
 
 Paper:      Samanta et al. 2025, section 4.1 and figure 2.
 Command:    make pixel-ablation-cam-figure2
-Reports:    heat maps; Pixel Ablation-CAM's are said to be more precise and targeted than those of Grad-CAM, Ablation-CAM
-            and Ablation-CAM++.
+Reports:    heat maps; Pixel Ablation-CAM's are said to be more precise and targeted than those of Grad-CAM,
+            Ablation-CAM and Ablation-CAM++.
 Cost:       a minute on a CPU core, 1 GB.
 Deviations: the paper does not name its images: the first that fit a rule (`figure.rules`), or `figure.pictures=[ids]`.
             Eq. 5 and Ablation-CAM++ are our readings. The committed record has the product-quantised ResNet-50 of

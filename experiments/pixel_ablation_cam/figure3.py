@@ -2,7 +2,8 @@
 
 Paper:      Samanta et al. 2025, section 4.2 and figure 3.
 Command:    make pixel-ablation-cam-figure3
-Reports:    explanation maps of VGG-16: where there are several instances, Grad-CAM finds one and Pixel Ablation-CAM all.
+Reports:    explanation maps of VGG-16: where there are several instances, Grad-CAM finds one and Pixel Ablation-CAM
+            all.
 Cost:       1,000 images read, a pass of ResNet-50 for those with several boxes and one more for each method: 3 minutes
             on a CPU core, 1 GB.
 Deviations: ResNet-50 (the product-quantised one of table 1), for want of VGG-16's weights here; with them,

@@ -40,7 +40,9 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     for fraction in figure.fractions:
         for name in drawn:
             kept[f"{titled(name)} {fraction:.0%}"] = gallery.kept(name, fraction)
-            notes[f"{titled(name)} {fraction:.0%}"] = [f"IoU {each:.2f}" for each in tables[name][f"iou@{fraction:.0%}"]]
+            notes[f"{titled(name)} {fraction:.0%}"] = [
+                f"IoU {each:.2f}" for each in tables[name][f"iou@{fraction:.0%}"]
+            ]
     file = f"figure4-{options.network}.png"
     save_png(kept_grid(gallery.rows(kept, notes, boxes=True), list(kept)), cell.folder / file)
     many = Gallery.of(subject, methods, select_images([subject], [figure.measured], None))

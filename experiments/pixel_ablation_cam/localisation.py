@@ -61,12 +61,14 @@ def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings, claims, networks = {}, [], []
-    drawn: Sequence[str] = compose("pixel_ablation_cam/localisation").drawn
+    drawn: Sequence[str] = compose("pixel_ablation_cam/localisation").curves
     for place, group in side_by_side(rows).items():
         group = [_with_counts(row) for row in group]
         first, file = group[0], f"localisation-curves-{place}.png"
         perturbed = f"{first.mean['perturbed']:.0f} images"
-        drawings[file] = curves_plot(_curves(group, drawn), title=f"{titled(first.model)}, {perturbed}", control=titled("random"))
+        drawings[file] = curves_plot(
+            _curves(group, drawn), title=f"{titled(first.model)}, {perturbed}", control=titled("random")
+        )
         claims += claims_of(group, BOXES) + claims_of(group, PERTURBED, counts=False)
         measured = {row.method for row in group}
         blind = as_good(group, BOXES | PERTURBED, [method for method in COMPARED if method in measured])

@@ -20,8 +20,8 @@ from xcnn.report.provenance import REPOSITORY
 CONF = REPOSITORY / "conf"
 
 # No part of a fingerprint: where things are, what runs, how tables name it and which of it a picture over all cells
-# shows (`drawn`), and how much is computed at a time.
-PLACE = ("paths", "logger", "sweeps", "optional_sweeps", "identity", "cell", "order", "drawn", "titles")
+# shows (`curves`), and how much is computed at a time.
+PLACE = ("paths", "logger", "sweeps", "optional_sweeps", "identity", "cell", "order", "curves", "titles")
 AMOUNTS = ("batch", "chunk", "perturbed_batch")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 # What a network, a recipe or a data set offers: a setting only where a configuration reads it, by interpolation
