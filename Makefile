@@ -42,7 +42,9 @@ help: ## this list
 
 env: $(environment) ## make .venv from requirements.lock (every other target does so on demand)
 
-demo: demo-shapes ## start here: filters and prototypes of networks trained on drawn images, under 4 minutes on 2 CPU cores
+demo: export XCNN_RESULTS ?= runs/demo
+demo: $(environment) ## start here: filters and prototypes of networks trained on drawn images, under 4 minutes on 2 CPU cores
+	$(PYTHON) -m experiments.demo.shapes
 	$(PYTHON) -m experiments.self_explanation.table2 sweep=shapes seed=0
 
 test: $(environment) ## the tests, without those that are slow or need real data
@@ -136,10 +138,7 @@ $(foreach identity,$(experiments),$(eval $(call experiment,$(identity))))
 
 .PHONY: tables notebooks
 tables: $(environment) ## render the pages and the indices in results/README.md and README.md anew from the committed records
-	@for records in results/*/*.runs.jsonl; do \
-	  name=$${records#results/}; name=$${name%.runs.jsonl}; \
-	  if [ -e "$$records" ]; then $(PYTHON) -m "experiments.$$(echo "$$name" | tr / .)" render || exit; fi; \
-	done
+	$(PYTHON) -m tools.tables
 	$(PYTHON) -m tools.index write
 
 notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb

@@ -15,10 +15,10 @@ from xcnn.launch import compose as composing
 METHOD = '''
 from torch import Tensor
 
-from xcnn.attribution import Method, Probe
+from xcnn.attribution import LayerMethod, Probe
 
 
-class Strongest(Method):
+class Strongest(LayerMethod):
     """The strongest channel of each location."""
 
     def __init__(self, model, layer, power=1.0):

@@ -18,6 +18,7 @@ from experiments.pixel_ablation_cam.comparisons import PIXEL, titled
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import Setup, launch
 from xcnn.metrics.cost import beside_forward
+from xcnn.models import split_at
 from xcnn.report import Cell, Claim, Measured, PaperNumber, Row, Summary
 
 
@@ -30,7 +31,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     images = subject.normalise(subject.scaled(subject.pictures.read(range(options.batch))))
     values, found = beside_forward(subject.network, images, {"map": lambda: method.explain(images)}, options.repeats)
     values["ablations"] = float(found["map"].ablations.double().mean())
-    maps = list(method.probe(images[:1]).features.shape[1:])
+    maps = list(split_at(subject.network, options.cam_layer).trunk(images[:1]).shape[1:])
     details = {"maps": maps, "layer": options.cam_layer, "threads": options.threads}
     return subject.measured(values, len(images), details=details)
 

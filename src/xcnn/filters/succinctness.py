@@ -13,14 +13,14 @@ An image on which no filter fires has no ratio: NaN, left out of the means and c
 import torch
 from torch import Tensor
 
-from xcnn.device import wide
+from xcnn.device import at_least_float32
 
 __all__ = ["combined_maps", "succinctness", "succinctness_alternatives", "succinctness_per_image"]
 
 
 def _combine(activations: Tensor, threshold: float, count_share: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Maps (N, K, h w), masks m alike, counts C (N, h w) and positions P (N, h w) bool; in float32 at least."""
-    maps = wide(activations.flatten(2))
+    maps = at_least_float32(activations.flatten(2))
     peak = maps.amax(2, keepdim=True)
     mask = (maps > threshold * peak) & (peak > 0)
     count = mask.sum(1).to(maps.dtype)

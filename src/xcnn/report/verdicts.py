@@ -32,8 +32,8 @@ class Interval:
     Args:
         value: mean over seeds or images.
         low, high: ends of the interval; both `value` where nothing tells of a spread.
-        over: what the interval is over: `images` (recorded bootstrap), `seeds` (Student's t), `share` (Wilson's interval
-            of a share of n images), `unpaired` (a difference, from the intervals of both), `none`.
+        over: what the interval is over: `images` (recorded bootstrap), `seeds` (Student's t), `share` (Wilson's
+            interval of a share of n images), `unpaired` (a difference, from the intervals of both), `none`.
         n: number of images or seeds behind it.
     """
 
@@ -192,10 +192,12 @@ class Claim:
         if math.isnan(apart):
             return None
         for name in ("less", f"less_{self.methods[1]}"):
-            recorded = [first.mean.get(part(self.metric, name + end), math.nan) for end in ("", "_low", "_high")]
-            if math.isclose(recorded[0], apart, rel_tol=1e-6, abs_tol=1e-6):  # which is against `second`, then
+            less, low, high = (
+                first.mean.get(part(self.metric, end), math.nan) for end in (name, f"{name}_low", f"{name}_high")
+            )
+            if math.isclose(less, apart, rel_tol=1e-6, abs_tol=1e-6):  # which is against `second`, then
                 n = int(first.mean.get(part(self.metric, "n"), first.records[0]["n"]))
-                return Interval(*recorded, "images", n)
+                return Interval(less, low, high, "images", n)
         by_seed = [
             {record["seed"]: record["values"].get(self.metric) for record in row.records} for row in (first, second)
         ]

@@ -86,3 +86,15 @@ def test_another_network_is_not_comparable() -> None:
     assert "\n**Not comparable.** The paper's VGG-16 with ImageNet weights is not at hand" in text
     assert '"verdict": "not comparable"' in text.splitlines()[0]
     assert all(f"{metric}/{NEAREST}" not in text.partition("<details>")[0] for metric in METRICS)
+
+
+def test_before_any_method_is_whole() -> None:
+    shards = records({"grad_cam": {f"drop_confidence/{NEAREST}": 50.0}})
+    for shard in shards:
+        del shard["details"]["pooled"]
+    rows = aggregate(shards)
+    summary = faithfulness_summary("table1", "Title", rows, [], verdict="not run")
+    text = Page("pixel_ablation_cam/table1", "make it", summary, rows, [], {}, TITLES).render(
+        REPOSITORY / "experiments"
+    )
+    assert "**Not run.** No method has all its shards measured yet." in text
