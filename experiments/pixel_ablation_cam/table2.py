@@ -9,8 +9,8 @@ Cost:       on the animals, 7 passes of VGG-16 at 64 px an image and method: 10 
             times table 1.
 Deviations: as table 1. The ImageNet rows need torchvision's weights (make weights-vgg16) and are left out, and said to
             be, without them. Beside them stands a VGG-16 with BatchNorm that this repository trains on 48 animal
-            classes of Tiny ImageNet: another problem, whose numbers are not the paper's; its input is 64 px and its maps
-            4 x 4.
+            classes of Tiny ImageNet: another problem, whose numbers are not the paper's; its input is 64 px and its
+            maps are 4 x 4.
 """
 
 from collections.abc import Sequence

@@ -79,7 +79,7 @@ class Gallery:
     def rows(
         self, maps: Mapping[str, Tensor], notes: Mapping[str, Sequence[str]] | None = None, boxes: bool = False
     ) -> list[HeatMapRow]:
-        """What the figures draw: a row per image, with a panel for each of `maps` (n, ...), by heading, and its note."""
+        """What the figures draw: a row per image, a panel for each of `maps` (n, ...), by heading, and its note."""
         return [
             HeatMapRow(
                 self.pictures.images[place],
