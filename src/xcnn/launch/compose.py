@@ -19,8 +19,9 @@ from xcnn.report.provenance import REPOSITORY
 
 CONF = REPOSITORY / "conf"
 
-# No part of a fingerprint: where things are, what runs and how tables name it, and how much is computed at a time.
-PLACE = ("paths", "logger", "sweeps", "optional_sweeps", "identity", "cell", "order", "titles")
+# No part of a fingerprint: where things are, what runs, how tables name it and which of it a picture over all cells
+# shows (`curves`), and how much is computed at a time.
+PLACE = ("paths", "logger", "sweeps", "optional_sweeps", "identity", "cell", "order", "curves", "titles")
 AMOUNTS = ("batch", "chunk", "perturbed_batch")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 # What a network, a recipe or a data set offers: a setting only where a configuration reads it, by interpolation

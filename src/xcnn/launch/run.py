@@ -100,7 +100,7 @@ def _launch(
         given = {override.lstrip("+~").split("=")[0] for override in overrides}
         chosen, lacking = wanted or _of_recipe(identity, sweeps, overrides), []
         for name in chosen:
-            swept = [f"{key}={value}" for key, value in sweeps[name].items() if key not in given]
+            swept = [f"{key}={_choices(value)}" for key, value in sweeps[name].items() if key not in given]
             try:
                 _sweep(identity, measure, [*swept, *overrides], afterwards)
             except Diverged as error:  # the other cells have run; their results are published
@@ -136,6 +136,11 @@ def _published(cfg: DictConfig, summarise: Summarise, pool: Pool | None, to_wand
         read_titles(composing.CONF),
         cfg.protocol,
     )
+
+
+def _choices(value: Any) -> str:
+    """A sweep's value as Hydra has it on a command line: the choices of a list are cells each."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _of_recipe(identity: str, sweeps: Mapping[str, Mapping[str, Any]], overrides: Sequence[str]) -> list[str]:
