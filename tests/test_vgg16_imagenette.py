@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 
 from tests.data.test_imagenette import tree
 from tests.launch.test_run import run
@@ -12,10 +13,12 @@ from xcnn.fingerprint import file_hash
 from xcnn.launch import build, compose, explained
 from xcnn.models import save_weights, vgg16_for
 
+THIN = [4, 4, "M", 4, 4, "M", 4, 4, 4, "M", 4, 4, 4, "M", 4, 4, 512, "M"]  # the same layers, of fewer maps
 SMALL = ("data.image_size=32", "data.batch_size=8", "training.max_epochs=2", "trainer=cpu", "trainer.progress=false")
 
 
 def test_heads_are_trained_kept_and_explained(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(torchvision.models.vgg.cfgs, "D", THIN)
     tree(places / "data")
     torch.manual_seed(0)
     convolutions = torch.nn.ModuleDict({"features": vgg16_for(2, None).features})

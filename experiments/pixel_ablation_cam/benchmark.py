@@ -6,7 +6,7 @@ Reports:    nothing. Aimed at: on ResNet-50, maps for at most 1.1 forward passes
             2.5 passes for Ablation-CAM and 1.5 for Pixel Ablation-CAM; 1000 and 150 times faster than the package's
             AblationCAM, and twice as fast as its GradCAM.
 Cost:       2 cells, 5 minutes on 2 CPU cores (float32) that do nothing else, 4 GB; `ARGS="trainer=gpu"` on a GPU.
-Deviations: the package's AblationCAM runs the whole network for each channel and picture: measured on a few channels
+Deviations: the package's AblationCAM runs the whole network for each channel and image: measured on a few channels
             spread over the layer, and extrapolated. VGG-16's weights are random, which changes no speed.
 """
 
@@ -24,13 +24,13 @@ from pytorch_grad_cam.ablation_layer import AblationLayer
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
+from experiments.pixel_ablation_cam.comparisons import titled
 from xcnn.attribution import AblationCAM, upsample
 from xcnn.evaluation.gallery import correlation
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import Setup, launch
 from xcnn.metrics.cost import FORWARD, beside_forward, forward_pass, ratios
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.tables import markdown
 
 PEERS = ("grad_cam", "ablation_cam")  # those of our methods that the package has
 PARTS = ("time", "memory")
@@ -57,19 +57,19 @@ class KeepsWeights(pytorch_grad_cam.AblationCAM):
 
 
 class Package:
-    """grad-cam's methods of the same pictures, classes and layer as ours."""
+    """The package's methods on the same images, classes and layer as ours."""
 
     def __init__(self, network: nn.Module, layer: str, images: Tensor, targets: Tensor):
         self.network, self.layers, self.images = network, [network.get_submodule(layer)], images
         self.outputs = [ClassifierOutputTarget(target) for target in targets.tolist()]
 
     def maps(self) -> Tensor:
-        """Of its GradCAM, (n, H, W)."""
+        """Maps of its GradCAM, (n, H, W)."""
         with pytorch_grad_cam.GradCAM(self.network, self.layers) as method:
             return torch.from_numpy(method(self.images, self.outputs))
 
     def weights(self, channels: Tensor) -> Tensor:
-        """Of its AblationCAM, (n, c), ablating only these channels (c,)."""
+        """Weights of its AblationCAM, (n, c), from ablating only these channels (c,)."""
         layer = SomeChannels(channels)
         with (
             contextlib.redirect_stderr(io.StringIO()),  # its progress bars
@@ -122,43 +122,29 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    header = ["network", "method", "time", "memory", "grad-cam: time", "memory", "times faster", "correlation"]
-    lines, costs, notes = [], [], []
-    for record in (record for row in rows for record in row.records):
-        values, network = record["values"], record["model"]
-        for name in record["settings"]["methods"]:
-            ours, theirs = ([values.get(f"{part}/{key}") for part in PARTS] for key in (name, f"package_{name}"))
-            beside = [values.get(f"{part}/{name}") for part in ("faster", "agreement")]
-            lines.append([network, name, *map(_shown, (*ours, *theirs, *beside))])
+    """The comparison is ours: the paper measures nothing of the kind."""
+    lines, costs = [], []
+    for row in rows:
+        for name in row.records[0]["settings"]["methods"]:
+            ours, theirs = ([row.mean.get(f"{part}/{key}") for part in PARTS] for key in (name, f"package_{name}"))
+            beside = [row.mean.get(f"{part}/{name}") for part in ("faster", "agreement")]
+            lines.append((row, name, [*ours, *theirs, *beside]))
             for (time, memory), whose in ((ours, "ours"), (theirs, "grad-cam")):
                 if time is not None:
                     few = whose == "grad-cam" and name == "ablation_cam"
-                    costs.append(Cost(name, f"{network}, {whose}", time, memory or math.nan, few))
-        few, every = record["details"]["channels"]
-        notes.append(
-            f"{network} at `{record['settings']['cam_layer']}`, {record['n']} pictures at a time on "
-            f"{record['device']} ({record['details']['threads']} threads on a CPU), "
-            f"{'random weights' if record['weights'] is None else 'weights ' + record['weights']}, grad-cam "
-            f"{record['details']['package']}: its AblationCAM is measured on {few} of {every} channels of each picture "
-            "and extrapolated."
-        )
-    text = (
-        "Time and peak memory of the tensors over those of one plain forward pass of the same pictures, measured in "
-        "turn with it; the explanation's own forward pass is included. `correlation` is the mean over the pictures of "
-        "that of our maps with the package's (Grad-CAM), of our weights with its of the channels measured "
-        f"(Ablation-CAM).\n\n{markdown(header, lines)}\n\n" + "\n\n".join(notes)
-    )
+                    costs.append(Cost(titled(name), f"{titled(row.model)}, {whose}", time, memory or math.nan, few))
+    methods = rows[0].records[0]["settings"]["methods"]
     columns = [
-        *(Column(f"time/{name}", f"{name} / forward pass") for name in rows[0].records[0]["settings"]["methods"]),
-        *(Column(f"faster/{name}", f"grad-cam's / our {name}", 1) for name in PEERS),
+        *(Column(f"time/{name}", f"{titled(name)} / forward pass") for name in methods),
+        *(Column(f"faster/{name}", f"grad-cam's / our {titled(name)}", 1) for name in PEERS),
     ]
-    drawings = {"benchmark-costs.png": cost_plot(costs)}
-    captions = {"benchmark-costs.png": "Costs over those of one forward pass, ours and those of the grad-cam package."}
-    return Summary("Pixel Ablation-CAM: against the grad-cam package", text, columns, drawings, captions)
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
+    return Summary(
+        "Pixel Ablation-CAM: against the grad-cam package",
+        columns=columns,
+        drawings={"benchmark-costs.png": cost_plot(costs)},
+        facts={"lines": lines, "peers": PEERS},
+        verdict="not comparable",
+    )
 
 
 if __name__ == "__main__":

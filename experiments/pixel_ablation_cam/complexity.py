@@ -2,23 +2,24 @@
 
 Paper:      Samanta et al. 2025, section 4.5.
 Command:    make pixel-ablation-cam-complexity
-Reports:    no numbers: n x m forward passes a picture at a layer of n x m locations, so the last layer is chosen.
+Reports:    no numbers: n x m forward passes an image at a layer of n x m locations, so the last layer is chosen.
 Cost:       24 cells, 10 minutes on 2 CPU cores (float32) that do nothing else, 4 GB; `trainer=gpu` on a GPU.
 Deviations: the ablations that the paper counts as passes are asked of the head alone, all at once where its beginning
-            allows it. VGG-16's weights are random, which changes none of these costs. Earlier layers with one picture.
-            Score-CAM is left out: a pass of the whole network for each channel is its cost by definition.
+            allows it. VGG-16's weights are random, which changes none of these costs. Earlier layers with one image.
+            Score-CAM is left out: a pass of the whole network for each channel is its cost by definition. That earlier
+            layers bring "little additional interpretative benefits" is not measured.
 """
 
 from collections.abc import Sequence
 
 import torch
 
+from experiments.pixel_ablation_cam.comparisons import PIXEL, titled
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import Setup, launch
 from xcnn.metrics.cost import beside_forward
 from xcnn.models import split_at
-from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-from xcnn.report.tables import Record, markdown
+from xcnn.report import Cell, Claim, Measured, PaperNumber, Row, Summary
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -31,51 +32,43 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     values, found = beside_forward(subject.network, images, {"map": lambda: method.explain(images)}, options.repeats)
     values["ablations"] = float(found["map"].ablations.double().mean())
     maps = list(split_at(subject.network, options.cam_layer).trunk(images[:1]).shape[1:])
-    return subject.measured(values, len(images), details={"maps": maps, "threads": options.threads})
+    details = {"maps": maps, "layer": options.cam_layer, "threads": options.threads}
+    return subject.measured(values, len(images), details=details)
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    records = sorted((record for row in rows for record in row.records), key=_place)
-    header = ["network", "layer", "K x h x w", "pictures", "method", "ablations", "ms a picture", "time", "memory"]
-    lines, costs = [], []
-    for record in records:
-        values, place = record["values"], f"{record['model']} {record['settings']['cam_layer']}"
-        costs.append(Cost(record["method"], place, values["time/map"], values["memory/map"]))
-        lines.append(
-            [
-                *place.split(),
-                " x ".join(map(str, record["details"]["maps"])),
-                str(record["n"]),
-                record["method"],
-                f"{values['ablations']:.0f}",
-                f"{1000 * values['seconds/map'] / record['n']:.1f}",
-                f"{values['time/map']:.2f}",
-                f"{values['memory/map']:.2f}",
-            ]
-        )
-    pixel = [
-        f"{record['values']['ablations']:.0f} ablations at {record['settings']['cam_layer']} of {record['model']} take "
-        f"{record['values']['time/map']:.3g} forward passes"
-        for record in records
-        if record["method"] == "pixel_ablation_cam"
+    ordered = sorted(rows, key=_place)
+    costs = [
+        Cost(titled(row.method), f"{titled(row.model)} {layer(row)}", row.mean["time/map"], row.mean["memory/map"])
+        for row in ordered
     ]
-    threads = ", ".join(sorted({str(record["details"]["threads"]) for record in records}))
-    text = (
-        "Time and peak memory of the tensors over those of one plain forward pass of the same pictures (224 x 224, "
-        f"{threads} threads on a CPU), measured in turn with it; the explanation's own forward pass is included. "
-        "`ablations`: those asked of the head for a picture, which the paper counts as passes. Late layers answer them "
-        "by a closed form (ResNet-50's `layer4`) or a matrix product (VGG-16's last convolution and pooling); for the "
-        f"others the head runs on each.\n\nPixel Ablation-CAM: {'; '.join(pixel)}.\n\n{markdown(header, lines)}"
-    )
+    pixel = [row for row in ordered if row.method == PIXEL]
+    last = {row.model: row for row in reversed(pixel)}
+    claims = [
+        Claim("time/map", (PIXEL, PIXEL), (row, last[row.model]), "higher")
+        for row in pixel
+        if row is not last[row.model]
+    ]
+    facts = {"ordered": ordered, "pixel": pixel, "layer": layer, "claim_digits": 2}
     drawings = {"complexity-costs.png": cost_plot(costs)}
-    captions = {"complexity-costs.png": "Costs over those of one forward pass, by method and layer."}
-    return Summary("Pixel Ablation-CAM, section 4.5: complexity", text, drawings=drawings, captions=captions)
+    return Summary("Pixel Ablation-CAM, section 4.5: complexity", drawings=drawings, claims=claims, facts=facts)
 
 
-def _place(record: Record) -> tuple[str, int, int]:
+def layer(row: Row) -> str:
+    """The layer of a row's maps, which its method's settings have as well."""
+    record = row.records[0]
+    found: str = (
+        record["details"].get("layer")
+        or record["settings"]["attribution"].get("layer")
+        or record["settings"]["cam_layer"]
+    )
+    return found
+
+
+def _place(row: Row) -> tuple[str, int, int]:
     """By network, late layers first; methods stay in their order."""
-    _, height, width = record["details"]["maps"]
-    return record["model"], -record["n"], height * width
+    _, height, width = row.records[0]["details"]["maps"]
+    return row.model, -row.records[0]["n"], height * width
 
 
 if __name__ == "__main__":

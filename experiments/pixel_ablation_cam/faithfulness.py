@@ -3,21 +3,37 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xcnn.evaluation.faithfulness import NAMED
+import pandas as pd
+
+from experiments.pixel_ablation_cam.comparisons import CONTROLS, PIXEL, titled
+from xcnn.evaluation.faithfulness import measure_faithfulness, pool_faithfulness
 from xcnn.figures import Estimate, protocol_plot
+from xcnn.launch import Setup
 from xcnn.metrics.faithfulness import protocols
-from xcnn.report import Claim, Column, Comparison, PaperNumber, Row, Summary, claim, compare
+from xcnn.report import Cell, Claim, Column, Comparison, Measured, PaperNumber, Row, Summary, claim, compare
 from xcnn.report.shards import side_by_side
 
 METRICS = ("drop_confidence", "drop_activation", "increase_confidence", "increase_activation")
 NEAREST = "top_fraction-black"  # the protocol nearest to the text: a fifth of the pixels, black around them
-CONTROLS = ("activation_sum", "centre", "random")
+NAMED = ("grad_cam", "ablation_cam", PIXEL)  # the columns of the paper's tables; wins are among them
+OTHERS = NAMED[:2]  # that Pixel Ablation-CAM is said to be better than
 AXES = {
     "drop_confidence": "average drop of confidence, %",
     "drop_activation": "average drop of activation, %",
     "increase_confidence": "increase of confidence, % of images",
     "increase_activation": "increase of activation, % of images",
 }
+
+
+def measure(setup: Setup, cell: Cell) -> Measured:
+    """A cell of either table: one method under all protocols."""
+    options = setup.options
+    subject = setup.explained()
+    return measure_faithfulness(cell, subject, setup.attribution(subject), protocols(options.fraction), options.chunk)
+
+
+def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
+    return pool_faithfulness(rows, compared=NAMED, references=OTHERS)
 
 
 def faithfulness_summary(
@@ -30,9 +46,10 @@ def faithfulness_summary(
         first = found[0]
         numbers = [each for each in paper if (each.dataset, each.model) == (first.dataset, first.model)]
         file = f"{name}-protocols-{place}.png"
-        drawings[file] = protocol_plot(_estimates(group), _printed(numbers, group), f"{first.model}, {first.setting}")
-        own = _claims(group)
-        claims += own
+        heading = f"{titled(first.model)}, {titled(first.dataset)}"
+        drawings[file] = protocol_plot(_estimates(group), _printed(numbers, group), heading)
+        own = {other: _claims(group, other) for other in OTHERS}
+        claims += [each[NEAREST] for each in own.values() if NEAREST in each]
         networks.append({"methods": group, "first": first, "file": file, "claims": own, **_facts(group, numbers)})
     columns = [Column(f"drop_confidence/{each}", each, 1) for each in choices(rows[0])] if rows else []
     facts = {"networks": networks, "nearest": NEAREST, "metrics": METRICS, "named": NAMED, "claim_digits": 1}
@@ -49,21 +66,18 @@ def choices(row: Row) -> list[str]:
     return [each.name for each in protocols() if f"drop_confidence/{each.name}" in row.mean]
 
 
-def _claims(group: Mapping[str, Row]) -> list[Claim]:
-    """Pixel Ablation-CAM's drop of confidence is lower than Grad-CAM's, under each protocol."""
+def _claims(group: Mapping[str, Row], other: str) -> dict[str, Claim]:
+    """Pixel Ablation-CAM's drop of confidence is lower than the other's, by protocol."""
     rows = list(group.values())
-    return [
-        claim(rows, f"drop_confidence/{choice}", "pixel_ablation_cam", "grad_cam", "lower", counts=choice == NEAREST)
-        for choice in choices(rows[0])
-    ]
+    return {each: claim(rows, f"drop_confidence/{each}", PIXEL, other, "lower") for each in choices(rows[0])}
 
 
 def _facts(group: Mapping[str, Row], paper: Sequence[PaperNumber]) -> dict[str, Any]:
     """What the template says of a network, as numbers.
 
     `agreeing` counts the paper's numbers that agree by protocol, `ordered` names the metrics in which the paper's order
-    of methods holds, `cheaper` the controls that lose no more confidence than Pixel Ablation-CAM; `apart` is how far
-    the map of drops is at most from Grad-CAM's under threshold, `overhead` the time of all cells in counted passes.
+    of methods holds, `cheaper` the controls that lose no more confidence than Pixel Ablation-CAM, `apart` how far the
+    map of drops is at most from Grad-CAM's under threshold, `overhead` is the time of all cells in counted passes.
     """
     every = choices(next(iter(group.values())))
     named = [group[method] for method in NAMED if method in group]
@@ -76,7 +90,7 @@ def _facts(group: Mapping[str, Row], paper: Sequence[PaperNumber]) -> dict[str, 
         for choice in every
         if len(named) == len(NAMED)
     }
-    pixel, drop, grad = (group.get(m) for m in ("pixel_ablation_cam", "pixel_ablation_cam_drop", "grad_cam"))
+    pixel, drop, grad = (group.get(m) for m in (PIXEL, f"{PIXEL}_drop", "grad_cam"))
     threshold = [f"{metric}/{choice}" for metric in METRICS for choice in every if choice.startswith("threshold")]
     return {
         "choices": every,
@@ -120,7 +134,7 @@ def _estimates(group: Mapping[str, Row]) -> list[Estimate]:
         Estimate(
             choice,
             axis,
-            method,
+            titled(method),
             row.mean[f"{metric}/{choice}"],
             row.mean[f"{metric}.low/{choice}"],
             row.mean[f"{metric}.high/{choice}"],
@@ -136,5 +150,5 @@ def _printed(paper: Sequence[PaperNumber], group: Mapping[str, Row]) -> dict[str
     found: dict[str, dict[str, float]] = {}
     for number in paper:
         if number.row in group:
-            found.setdefault(AXES[number.metric.removesuffix("/*")], {})[number.row] = number.value
+            found.setdefault(AXES[number.metric.removesuffix("/*")], {})[titled(number.row)] = number.value
     return found

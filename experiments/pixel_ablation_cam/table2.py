@@ -4,33 +4,20 @@ Paper:      Samanta et al. 2025, table 2 and section 4.2.
 Command:    make pixel-ablation-cam-table2
 Reports:    average drop and increase of confidence and activation; Pixel Ablation-CAM 33.43 % drop of confidence,
             against 49.09 % (Grad-CAM) and 46.99 % (Ablation-CAM).
-Cost:       on the animals, 7 passes of VGG-16 at 64 px a picture and method: 10 minutes for 10 methods and 480 pictures
+Cost:       on the animals, 7 passes of VGG-16 at 64 px an image and method: 10 minutes for 10 methods and 480 images
             on one core of a busy CPU (bfloat16), after its training (make weights-vgg16-animals); on ImageNet four
             times table 1.
 Deviations: as table 1. The ImageNet rows need torchvision's weights (make weights-vgg16) and are left out, and said to
             be, without them. Beside them stands a VGG-16 with BatchNorm that this repository trains on 48 animal
-            classes of Tiny ImageNet: another problem, whose numbers are not the paper's; its maps are 4 x 4.
+            classes of Tiny ImageNet: another problem, whose numbers are not the paper's; its input is 64 px and its
+            maps are 4 x 4.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import pandas as pd
-
-from experiments.pixel_ablation_cam.faithfulness import faithfulness_summary
-from xcnn.evaluation.faithfulness import NAMED, measure_faithfulness, pool_faithfulness
-from xcnn.launch import Setup, launch
-from xcnn.metrics.faithfulness import protocols
-from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-
-
-def measure(setup: Setup, cell: Cell) -> Measured:
-    options = setup.options
-    subject = setup.explained()
-    return measure_faithfulness(cell, subject, setup.attribution(subject), protocols(options.fraction), options.chunk)
-
-
-def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
-    return pool_faithfulness(rows, compared=NAMED, reference="grad_cam")
+from experiments.pixel_ablation_cam.faithfulness import faithfulness_summary, measure, pool
+from xcnn.launch import launch
+from xcnn.report import PaperNumber, Row, Summary
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

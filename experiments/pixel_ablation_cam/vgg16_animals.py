@@ -30,10 +30,16 @@ def weights_file(setup: Setup) -> Path:
     return Path(options.paths.data) / "weights" / f"{options.network}.safetensors"
 
 
+def _save(network: nn.Module, path: Path) -> None:
+    """The weights in float16, and beside them where they come from."""
+    save_weights(network, path, torch.float16)
+    path.with_suffix(".txt").write_text("trained in this repository (make weights-vgg16-animals)\n", encoding="utf-8")
+
+
 def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
     run, path = setup.trained(), weights_file(setup)
-    save_weights(run.network, path, torch.float16)
+    _save(run.network, path)
     kept = setup.model(weights=path)
     preprocessing = setup.preprocessing
     assert preprocessing is not None
@@ -61,32 +67,18 @@ def top(network: nn.Module, data: TensorDataModule, images: Labelled, preprocess
 def keep(setup: Setup) -> None:
     """The file of weights again, should it have been deleted since the cell was measured."""
     if not weights_file(setup).is_file():
-        save_weights(setup.trained().network, weights_file(setup), torch.float16)
+        _save(setup.trained().network, weights_file(setup))
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    """The paper has no such network."""
     columns = [
         Column("accuracy", "test top-1"),
         Column("top5", "test top-5"),
         Column("train_accuracy", "training top-1, a sample"),
         Column("accuracy_float32", "test top-1 before rounding to float16"),
     ]
-    first = rows[0].records[0]
-    text = (
-        "VGG-16 with BatchNorm, trained from scratch. Its weights, kept in float16, are "
-        f"`weights/{first['details']['file']}` below the data root: `make weights-vgg16-animals`. "
-        + " ".join(map(_made, rows))
-    )
-    return Summary("Pixel Ablation-CAM: the VGG-16 trained here", text, columns)
-
-
-def _made(row: Row) -> str:
-    record = row.records[0]
-    return (
-        f"{record['training']['epochs']} epochs on {record['details']['train']} training images of "
-        f"{record['data']['name']}, {record['settings']['n_classes']} classes; tested on its {record['n']} validation "
-        f"images, by which nothing was chosen; a sample of {record['details']['train_sample']} training images."
-    )
+    return Summary("Pixel Ablation-CAM: the VGG-16 trained here", columns=columns, verdict="not comparable")
 
 
 if __name__ == "__main__":

@@ -37,8 +37,15 @@ def trained_head(setup: Setup) -> tuple[nn.Module, nn.Module, FeatureData, dict[
     options = setup.options
     torch.manual_seed(options.seed)
     network = setup.model().to(memory_format=torch.channels_last)
-    folder = Path(options.paths.runs) / "features" / f"{options.dataset}-{Path(options.model.weights).stem}"
-    data = FeatureData(setup.data, network, options.cam_layer, folder, setup.preprocessing, precision=setup.precision)
+    name = f"{options.dataset}-{Path(options.model.weights).stem}-{options.cam_layer}"
+    data = FeatureData(
+        setup.data,
+        network,
+        options.cam_layer,
+        Path(options.paths.runs) / "features" / name,
+        setup.preprocessing,
+        precision=setup.precision,
+    )
     data.setup()
     head = nn.Sequential(network.get_submodule("avgpool"), nn.Flatten(), network.get_submodule("classifier"))
     module = Classifier(head, setup.optimizer(), options.training.data_term, schedule=setup.schedule())
@@ -96,29 +103,14 @@ def keep(setup: Setup) -> None:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    """The paper has no such network."""
     columns = [
         Column("accuracy", "validation top-1"),
         Column("val_accuracy", "held-out top-1"),
         Column("train_accuracy", "training top-1"),
         Column("accuracy_float32", "validation top-1 before rounding to float16"),
     ]
-    text = (
-        "VGG-16 with ImageNet's convolutions from a public package and a classifier of its own, trained on cached "
-        "features; the convolutions stay as they came. " + " ".join(map(_made, rows)) + " The weights were made from "
-        "ImageNet's images, of which Imagenette's are some: the validation images have probably been seen."
-    )
-    return Summary("Pixel Ablation-CAM: VGG-16 with a head for Imagenette", text, columns)
-
-
-def _made(row: Row) -> str:
-    record = row.records[0]
-    width = record["settings"]["model"]["width"]
-    head = f"two hidden layers of {width} units" if width else "one linear layer on the maps' means"
-    return (
-        f"`weights/{record['details']['file']}`: {head}, {record['details']['train']:,} training images of "
-        f"{record['data']['name']}, epoch {record['details']['epoch']} of {record['training']['epochs']} "
-        f"chosen on {record['details']['held_out']} held-out ones, tested on the {record['n']:,} validation images."
-    )
+    return Summary("Pixel Ablation-CAM: VGG-16 with a head for Imagenette", columns=columns, verdict="not comparable")
 
 
 if __name__ == "__main__":

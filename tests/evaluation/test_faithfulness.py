@@ -13,11 +13,13 @@ import torch
 from xcnn.attribution import ActivationSum, GradCAM, upsample
 from xcnn.data.pictures import PictureBatch, Pictures, PictureTensors
 from xcnn.data.tensors import scale
-from xcnn.evaluation.faithfulness import NAMED, measure_faithfulness, pool_faithfulness
+from xcnn.evaluation.faithfulness import measure_faithfulness, pool_faithfulness
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics.faithfulness import protocols
 from xcnn.models import conv3
 from xcnn.report import Cell
+
+NAMED = ("grad_cam", "ablation_cam", "pixel_ablation_cam")
 
 
 class Broken(Pictures):
@@ -138,10 +140,17 @@ def test_wins_intervals_and_paired_differences() -> None:
     rows = frames(
         grad_cam=[0.4, 0.6, 0.2, 0.1], ablation_cam=[0.3, 0.6, 0.3, 0.1], pixel_ablation_cam=[0.5, 0.7, 0.1, 0.1]
     )
-    values = pool_faithfulness(rows, NAMED, "grad_cam")
+    values = pool_faithfulness(rows, NAMED, ["grad_cam", "ablation_cam"])
     name = "drop_confidence/soft-black"
     assert values["grad_cam"][name] == pytest.approx(32.5)
     assert values["pixel_ablation_cam"]["drop_confidence.less/soft-black"] == pytest.approx(100 * (0.1 + 0.1 - 0.1) / 4)
+    second = values["pixel_ablation_cam"]["drop_confidence.less_ablation_cam/soft-black"]
+    assert second == pytest.approx(100 * (0.2 + 0.1 - 0.2) / 4)
+    low, high = (
+        values["pixel_ablation_cam"][f"drop_confidence.less_ablation_cam_{e}/soft-black"] for e in ("low", "high")
+    )
+    assert low < second < high
+    assert "drop_confidence.less_ablation_cam/soft-black" not in values["ablation_cam"]
     assert (
         values["grad_cam"]["drop_confidence.low/soft-black"]
         < 32.5

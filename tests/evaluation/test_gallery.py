@@ -15,15 +15,8 @@ from tests.evaluation.test_feature_maps import CLASSES, LABELS, SHOWN, by_colour
 from xcnn.attribution import ActivationSum, GradCAM
 from xcnn.data.pictures import PictureTensors
 from xcnn.errors import UserError
-from xcnn.evaluation.gallery import (
-    Gallery,
-    boxes_kept,
-    compared,
-    compared_table,
-    correlation,
-    rounded,
-)
-from xcnn.evaluation.selection import Rule, choose, select_images, selection_words
+from xcnn.evaluation.gallery import Gallery, boxes_kept, compared, correlation
+from xcnn.evaluation.selection import Rule, choose, select_images
 from xcnn.evaluation.subject import Subject
 
 BOXES = (1, 1, 0, 1, 2, 3, 1, 2)  # how many each picture has; the network gets 1, 2, 3, 5, 6 and 7 right
@@ -98,35 +91,6 @@ def test_pictures_by_several_rules_or_by_name() -> None:
         select_images([colours()], rules, ["p8", "p1", "x"])
 
 
-@pytest.mark.parametrize(
-    ("rule", "networks", "words"),
-    [
-        ({"n": 1}, ["a"], "the first picture of the list that a gets right"),
-        (
-            {"n": 5, "confidence": 0.5, "least_boxes": 1, "most_boxes": 1, "distinct": True},
-            ["a"],
-            "the first 5 pictures of the list that a gets right with a confidence above 0.5, that have 1 box, no two "
-            "of one class",
-        ),
-        (
-            {"n": 1, "least_boxes": 3},
-            ["a"],
-            "the first picture of the list that a gets right, that has 3 boxes or more",
-        ),
-        (
-            {"n": 2, "least_boxes": 1, "most_boxes": 4},
-            ["a", "b"],
-            "the first 2 pictures of the list that a and b get right, that have 1 to 4 boxes",
-        ),
-        ({"n": 2, "most_boxes": 0}, ["a"], "the first 2 pictures of the list that a gets right, that have no box"),
-    ],
-)
-def test_rules_in_words(rule: dict[str, Any], networks: list[str], words: str) -> None:
-    assert selection_words({"rules": [rule], "pictures": None}, networks) == words
-    assert selection_words({"rules": [rule, rule], "pictures": None}, networks) == f"{words}; {words}"
-    assert selection_words({"rules": [rule], "pictures": ["p1"]}, networks) == "the pictures named by `figure.pictures`"
-
-
 # What the methods make of them
 
 
@@ -180,11 +144,13 @@ def test_maps_are_kept_at_the_size_of_the_picture() -> None:
 def test_rows_for_the_figures() -> None:
     found = gallery(["p5", "p2"])
     maps = {name: explanation.maps for name, explanation in found.explanations.items()}
-    rows = found.rows(maps, {"grad_cam": ["a", "b"]}, boxes=True)
+    rows = found.rows(
+        {"Grad-CAM": maps["grad_cam"], "sum": maps["activation_sum"]}, {"Grad-CAM": ["a", "b"]}, boxes=True
+    )
     assert [row.title for row in rows] == found.titles and [len(row.boxes) for row in rows] == [3, 0]
-    assert list(rows[1].maps) == ["grad cam", "activation sum"]  # as headings, which break at spaces
-    assert torch.equal(torch.as_tensor(rows[1].maps["grad cam"]), maps["grad_cam"][1])
-    assert [row.notes for row in rows] == [{"grad cam": "a"}, {"grad cam": "b"}]
+    assert list(rows[1].maps) == ["Grad-CAM", "sum"]
+    assert torch.equal(torch.as_tensor(rows[1].maps["Grad-CAM"]), maps["grad_cam"][1])
+    assert [row.notes for row in rows] == [{"Grad-CAM": "a"}, {"Grad-CAM": "b"}]
     assert [len(row.boxes) for row in found.rows(maps)] == [0, 0] and found.rows(maps)[0].notes == {}
 
 
@@ -235,10 +201,3 @@ def test_methods_against_the_reference_picture_by_picture() -> None:
     assert values["iou.less_low/b"] == pytest.approx(0.1)  # the same in every picture, unlike the means
     assert values["iou.low/b"] < 0.4 < values["iou.high/b"]
     assert not [name for name in values if name.startswith("iou.less") and name.endswith("/a")]
-    table = compared_table(values, ["a", "b"], {"iou": "IoU", "hit": "hits"}).splitlines()
-    assert table[0] == "| method | IoU | hits |"
-    assert table[2].startswith("| a | 0.300 [") and r"\*" not in table[2]
-    first, second = table[3].split(" | ")[1:]
-    assert first.startswith("0.400 [") and first.endswith(r"]\*") and r"\*" not in second
-    assert compared_table({"iou/a": None}, ["a"], {"iou": "IoU"}).endswith("| a | - |")
-    assert (rounded(None), rounded(0.125, 1), rounded(-0.5)) == ("-", "0.1", "-0.50")

@@ -268,6 +268,46 @@ def test_what_a_user_can_mend_is_one_message_and_nothing_half_written(
     assert not list(places.rglob("result.json")) and not list(places.rglob("*.md"))
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.optimizer.lr=-1", "Invalid learning rate: -1"),
+        ("trainer.precision=16", "unknown precision 16; there are: auto, 32-true, bf16-mixed"),
+        ("trainer.devices=0", "devices"),
+        ("batch=0", "batch must be at least 1, not 0"),
+        ("chunk=0", "chunk must be at least 1, not 0"),
+        ("chunk=-8", "chunk must be at least 1, not -8"),
+        ("chunk=41", "chunk=41 does not hold whole batches of 8 images: choose a multiple, such as chunk=40"),
+        ("fraction=abc", "fraction must be a number, such as 0.2, not 'abc'"),
+        ("seed=", "seed must be a whole number, such as 0, not ''"),
+        ("seed=0.5", "seed must be a whole number, such as 0, not 0.5"),
+        ("trainer.channels_last=1", "trainer.channels_last must be true or false"),
+        ("data.batch_size=0", "data.batch_size must be at least 1, not 0"),
+        (
+            "attribution=null",
+            "attribution=null names no attribution; there are: ablation_cam",
+        ),
+        ("attribution=heat", "there is no attribution 'heat'; there are: ablation_cam"),
+        ("n_classes=7", "shapes has 10 classes, and the network 7"),
+        ("cell=..", "not dots alone"),
+        ("cell=.", "not dots alone"),
+        pytest.param(
+            "trainer=gpu",
+            "sees no GPU here",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+def test_values_that_cannot_be_are_refused_with_the_remedy(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], override: str, expected: str
+) -> None:
+    embedded = [*TINY, "model=conv3", "training=deconvolve", "penalty=none", "attribution=random", "cell=one"]
+    embedded = [each for each in embedded if each.split("=")[0] != override.split("=")[0]]
+    message = refusal(monkeypatch, capsys, "pixel_ablation_cam/table1", *embedded, override)
+    assert expected in message and len(message.splitlines()) <= 3, message
+    assert not list(places.rglob("result.json")) and not (places / "runs" / "result.json").exists()
+
+
 def test_a_results_folder_that_cannot_be_written_is_said_before_any_work(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

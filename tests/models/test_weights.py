@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from xcnn.models import conv3, load_weights, save_weights, weights_hash
+from xcnn.fingerprint import file_hash
+from xcnn.models import conv3, load_weights, save_weights, weights_hash, weights_provenance
 
 
 @pytest.fixture
@@ -42,3 +43,16 @@ def test_bfloat16_is_hashed_as_it_is() -> None:
     torch.manual_seed(0)
     network = conv3(2)
     assert weights_hash(network.bfloat16()) == weights_hash(network) != weights_hash(network.float())
+
+
+def test_provenance_stands_beside_the_file_or_is_said_to_be_unknown(network: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "resnet50.safetensors"
+    save_weights(network, path)
+    unknown = f"unknown provenance, hash {file_hash(path)}"
+    assert weights_provenance(path) == unknown
+    path.with_suffix(".txt").write_text(" \n")
+    assert weights_provenance(path) == unknown
+    path.with_suffix(".md").write_text("product-quantised;\n70.8 % top-1\n")
+    assert weights_provenance(str(path)) == "product-quantised, 70.8 % top-1"  # `;` parts a row's setting
+    path.with_suffix(".txt").write_text("torchvision's IMAGENET1K_V1\n")
+    assert weights_provenance(path) == "torchvision's IMAGENET1K_V1"

@@ -63,6 +63,18 @@ def test_twins_that_look_alike_say_what_tells_them_apart() -> None:
     assert any("penalty.alpha=0.3" in row.setting for row in aggregate([first, second]))
 
 
+def test_where_the_weights_come_from_is_a_part_of_the_setting() -> None:
+    fitted, started = record(accuracy=1.0), record(accuracy=1.0)
+    fitted |= {"training": None, "weights_provenance": "quantised"}
+    assert aggregate([fitted])[0].setting == "Toy; weights: quantised"
+    started["settings"]["model"] = {"weights": {"file": "w", "hash": "0"}}
+    assert aggregate([started])[0].setting.split("; ")[1] == "from ImageNet weights"
+    started["weights_provenance"] = "quantised"
+    assert aggregate([started])[0].setting.split("; ")[1] == "from ImageNet weights (quantised)"
+    started["settings"]["model"] = {"weights": None}
+    assert aggregate([started])[0].setting.split("; ")[1] == "trained from scratch"
+
+
 def test_methods_stand_in_the_given_order() -> None:
     rows = aggregate([record(method=name, accuracy=1.0) for name in ("b", "plain", "a")], order=["plain", "b"])
     assert [row.method for row in rows] == ["plain", "b", "a"]

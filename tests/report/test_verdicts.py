@@ -103,6 +103,12 @@ def test_a_claim_over_images_takes_the_recorded_pairs() -> None:
     assert claim(rows, "drop", "new", "old", "higher").verdict == "does not hold"
     against = claim(rows, "drop", "new", "other", "lower")  # the recorded pairs are with `old`
     assert against.difference is not None and against.difference.over == "none"
+    pairs = {"drop_dot_less_other": -1.0, "drop_dot_less_other_low": -1.5, "drop_dot_less_other_high": 0.5}
+    rows[0] = row("new", drop=38.0, n=500, drop_dot_n=400, **less, **pairs)
+    against = claim(rows, "drop", "new", "other", "lower")  # now with it as well, over the images that have the metric
+    assert against.verdict == "not told apart" and against.difference is not None
+    assert (against.difference.low, against.difference.high, against.difference.n) == (-1.5, 0.5, 400)
+    assert claim(rows, "drop", "new", "old", "lower").verdict == "holds"
 
 
 def test_a_claim_over_seeds_pairs_those_that_both_have() -> None:

@@ -16,13 +16,12 @@ from xcnn.metrics.faithfulness import Outputs, Protocol, drop_share, increased, 
 from xcnn.report.cells import Cell, Measured
 
 OUTPUTS = ("confidence", "activation")
-NAMED = ("grad_cam", "ablation_cam", "pixel_ablation_cam")  # of the paper's tables; wins are among them
 
 
 def measure_faithfulness(
     cell: Cell, subject: Subject, method: Method, protocols: Sequence[Protocol], chunk: int
 ) -> Measured:
-    """The network's outputs for each picture and for what each protocol leaves of it, for the class predicted."""
+    """The network's outputs for each image and for what each protocol leaves of it, for the class predicted."""
     seconds = {"total": 0.0, "masked_passes": 0.0, "pictures": 0.0}
 
     @torch.inference_mode()
@@ -63,7 +62,7 @@ def measure_faithfulness(
         **{str(name): float(rows[name].mean()) for name in rows if str(name).startswith("kept/")},
     }
     details = {
-        # Of this process: pictures whose rows an earlier one left are not in it.
+        # Of this process: images whose rows an earlier one left are not in it.
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "passes": 1 + len(protocols),
     }
@@ -71,7 +70,7 @@ def measure_faithfulness(
 
 
 def _per_picture(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """Each metric of each protocol as a value per picture, in percent; NaN where it is undefined."""
+    """Each metric of each protocol as a value per image, in percent; NaN where it is undefined."""
     found = {}
     for output in OUTPUTS:
         y = torch.tensor(rows[output].to_numpy(float))
@@ -84,14 +83,15 @@ def _per_picture(rows: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def pool_faithfulness(
-    rows: Mapping[str, pd.DataFrame], compared: Sequence[str], reference: str
+    rows: Mapping[str, pd.DataFrame], compared: Sequence[str], references: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Means with 95 % intervals, wins, and paired differences, of all methods on the same pictures.
+    """Means with 95 % intervals, wins, and paired differences, of all methods on the same images.
 
     Args:
         rows: of each method.
-        compared: the methods among which a picture is won.
-        reference: the method that all others are compared with.
+        compared: the methods among which an image is won.
+        references: the methods that all others are compared with: differences to the first are named `less`, to any
+            further one `less_<method>`.
     """
     broken = {method: int(frame["broken"].sum()) for method, frame in rows.items()}
     rows = {method: frame[~frame["broken"]] for method, frame in rows.items()}
@@ -107,8 +107,10 @@ def pool_faithfulness(
             **{str(name): float(frame[name].mean()) for name in frame if str(name).startswith("kept/")},
         }
         found |= with_intervals(table)
-        if method != reference and reference in per_picture:
-            found |= differences(table, per_picture[reference])
+        for place, reference in enumerate(references):
+            if method != reference and reference in per_picture:
+                name = f"less_{reference}" if place else "less"
+                found |= differences(table, per_picture[reference], name)
         values[method] = found
     among = [method for method in compared if method in per_picture]
     if len(among) > 1:

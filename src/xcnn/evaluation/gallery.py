@@ -15,7 +15,6 @@ from xcnn.evaluation.image_rows import differences, with_intervals
 from xcnn.evaluation.subject import Subject
 from xcnn.figures import HeatMapRow
 from xcnn.metrics import Outputs, Protocol, box_mask
-from xcnn.report.tables import markdown
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,14 @@ class Gallery:
     def rows(
         self, maps: Mapping[str, Tensor], notes: Mapping[str, Sequence[str]] | None = None, boxes: bool = False
     ) -> list[HeatMapRow]:
-        """What the figures draw: a row per picture, with a panel for each of `maps` (n, ...) and its note below it."""
+        """What the figures draw: a row per image, a panel for each of `maps` (n, ...), by heading, and its note."""
         return [
             HeatMapRow(
                 self.pictures.images[place],
                 title,
-                {_heading(name): values[place] for name, values in maps.items()},
+                {name: values[place] for name, values in maps.items()},
                 self.pictures.boxes[place] if boxes else torch.empty(0, 4),
-                {_heading(name): texts[place] for name, texts in (notes or {}).items()},
+                {name: texts[place] for name, texts in (notes or {}).items()},
             )
             for place, title in enumerate(self.titles)
         ]
@@ -148,30 +147,6 @@ def compared(tables: Mapping[str, pd.DataFrame], reference: str) -> dict[str, fl
     return values
 
 
-def compared_table(values: Mapping[str, float | None], methods: Sequence[str], metrics: Mapping[str, str]) -> str:
-    """What `compared` found, in Markdown: a row per method, a column per metric (key to heading), `*` where it differs.
-
-    `*` stands where the 95 % interval of the difference to the reference, picture by picture, leaves out 0.
-    """
-
-    def cell(metric: str, method: str) -> str:
-        mean, low, high, less, more = (
-            values.get(f"{metric}{part}/{method}") for part in ("", ".low", ".high", ".less_low", ".less_high")
-        )
-        if mean is None:
-            return "-"
-        differs = less is not None and more is not None and not less <= 0 <= more
-        return f"{mean:.3f} [{low:.3f}, {high:.3f}]" + (r"\*" if differs else "")
-
-    lines = [[method, *(cell(metric, method) for metric in metrics)] for method in methods]
-    return markdown(["method", *metrics.values()], lines)
-
-
-def rounded(value: float | None, digits: int = 2) -> str:
-    """A recorded number as tables show it; `-` where it is undefined."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 @torch.inference_mode()
 def _explain(subject: Subject, method: Method, pictures: PictureBatch) -> Explanation:
     parts = []
@@ -182,11 +157,6 @@ def _explain(subject: Subject, method: Method, pictures: PictureBatch) -> Explan
     return Explanation(
         *(torch.cat([getattr(part, field.name) for part in parts]).cpu() for field in fields(Explanation))
     )
-
-
-def _heading(name: str) -> str:
-    """A method's name with spaces, at which headings break."""
-    return name.replace("_", " ")
 
 
 def _defined(value: float) -> float | None:

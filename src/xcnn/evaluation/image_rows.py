@@ -50,10 +50,14 @@ def with_intervals(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def differences(table: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
-    """`metric.less/choice`: the mean difference to the reference's column, image by image, with interval and p."""
+def differences(table: pd.DataFrame, reference: pd.DataFrame, name: str = "less") -> dict[str, float]:
+    """`metric.less/choice`: the mean difference to the reference's column, image by image, with interval and p.
+
+    Args:
+        name: what stands for `less`: `less_ablation_cam`, where that is a second reference.
+    """
     found = paired_difference(table.to_numpy(float), reference[list(table)].to_numpy(float))
-    parts = (("less", found.mean), ("less_low", found.low), ("less_high", found.high), ("less_p", found.p))
+    parts = ((name, found.mean), (f"{name}_low", found.low), (f"{name}_high", found.high), (f"{name}_p", found.p))
     return {
         named(str(column), part): float(values[place]) for part, values in parts for place, column in enumerate(table)
     }

@@ -62,10 +62,10 @@ class Rule:
     """Which pictures of a list are shown: the first ones, in its order, that every network gets right and that fit.
 
     Args:
-        n: how many, at most.
-        confidence: what each network's confidence in the picture's class is above.
-        least_boxes, most_boxes: how many boxes are in the crop; None for any number.
-        distinct: no two of one class.
+        n: number of images, at most.
+        confidence: each network's confidence in the image's class is above this.
+        least_boxes, most_boxes: fewest and most boxes in the crop; None for any number.
+        distinct: whether no two are of one class.
 
     Raises:
         UserError: nothing can fit.
@@ -80,26 +80,6 @@ class Rule:
     def __post_init__(self) -> None:
         if self.n < 1 or (self.most_boxes is not None and self.most_boxes < self.least_boxes) or self.confidence >= 1:
             raise UserError(f"no picture fits {self}: choose n >= 1, confidence < 1 and most_boxes >= least_boxes.")
-
-    def words(self, networks: Sequence[str]) -> str:
-        """The rule as a page states it: `the first 5 pictures of the list that ...`."""
-        least, most = self.least_boxes, self.most_boxes
-        boxes = (
-            f"{least} boxes or more"
-            if most is None
-            else f"{least} boxes"
-            if most == least
-            else f"{least} to {most} boxes"
-        )
-        parts = [f"{' and '.join(networks)} get{'s' * (len(networks) == 1)} right"]
-        if self.confidence:
-            parts[0] += f" with a confidence above {self.confidence:g}"
-        if least or most is not None:
-            words = f"that {'has' if self.n == 1 else 'have'} {boxes}"
-            parts.append(words.replace(" 1 boxes", " 1 box").replace(" 0 boxes", " no box"))
-        if self.distinct and self.n > 1:
-            parts.append("no two of one class")
-        return f"the first {f'{self.n} pictures' if self.n > 1 else 'picture'} of the list that {', '.join(parts)}"
 
 
 @torch.inference_mode()
@@ -159,10 +139,3 @@ def select_images(
             f"{subjects[0].name} has no picture {', '.join(unknown)}; its ids are like {', '.join(pictures.ids[:2])}."
         )
     return pictures.read([places[name] for name in chosen])
-
-
-def selection_words(figure: Mapping[str, Any], networks: Sequence[str]) -> str:
-    """What `select_images` chose, as a page states it, from the figure's settings (`rules`, `pictures`)."""
-    if figure["pictures"]:
-        return "the pictures named by `figure.pictures`"
-    return "; ".join(Rule(**rule).words(networks) for rule in figure["rules"])

@@ -27,6 +27,7 @@ class Subject:
         data: data set with the images to measure on, and those that the network was trained on where it was here.
         normalise: images in [0, 1], (N, C, H, W), to the network's input.
         weights: hash of the network's weights; None for random ones.
+        weights_provenance: origin of the file of weights that the network has or started from; None without one.
         training, folder: record and folder of its training, where it was trained here.
         method: prototypes that explain it afterwards; None without, and for a ProtoPNet.
         device, precision: of the measurement; "bf16-mixed" runs the network under autocast to bfloat16.
@@ -43,6 +44,7 @@ class Subject:
     device: torch.device = CPU
     precision: str = "32-true"
     batch: int = 256
+    weights_provenance: str | None = None
 
     @property
     def pictures(self) -> Pictures:
@@ -83,6 +85,7 @@ class Subject:
             len(self.data.test) if n is None else n,
             {"name": self.data.name, "manifest": self.data.manifest},
             weights=self.weights,
+            weights_provenance=self.weights_provenance,
             training=self.training,
             device=device_name(self.device),
             precision=self.precision,

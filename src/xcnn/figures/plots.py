@@ -254,7 +254,7 @@ def cost_plot(costs: Sequence[Cost], title: str = "") -> Figure:
     ]
     if any(cost.extrapolated for cost in costs):
         marks.append(Line2D([], [], color=INK, marker="o", mfc="white", ls="none", label="hollow: extrapolated"))
-    figure.legend(handles=marks, loc="outside lower right", ncols=len(marks))
+    figure.legend(handles=marks, loc="outside lower right", ncols=min(len(marks), 4))
     return figure
 
 

@@ -19,8 +19,9 @@ from xcnn.report.provenance import REPOSITORY
 
 CONF = REPOSITORY / "conf"
 
-# No part of a fingerprint: where things are, what runs and how tables name it, and how much is computed at a time.
-PLACE = ("paths", "logger", "sweeps", "optional_sweeps", "identity", "cell", "order", "titles")
+# No part of a fingerprint: where things are, what runs, how tables name it and which of it a picture over all cells
+# shows (`curves`), and how much is computed at a time.
+PLACE = ("paths", "logger", "sweeps", "optional_sweeps", "identity", "cell", "order", "curves", "titles")
 AMOUNTS = ("batch", "chunk", "perturbed_batch")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 # What a network, a recipe or a data set offers: a setting only where a configuration reads it, by interpolation
@@ -45,12 +46,26 @@ def compose(identity: str, overrides: Sequence[str] | None = None) -> DictConfig
     known = experiments()
     if identity not in known:
         raise UserError(f"unknown experiment {identity!r}; there are: {', '.join(known)}.")
+    refuse_no_choice(overrides or [])
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return hydra.compose("main", [f"experiment={identity}", f"identity={identity}", *(overrides or [])])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explained_error(error)) from error
+
+
+def refuse_no_choice(overrides: Sequence[str]) -> None:
+    """Hydra takes no `null` for a group's choice.
+
+    Raises:
+        UserError: `attribution=null` and its like, with the choices there are.
+    """
+    for override in overrides:
+        group, _, choice = override.lstrip("+").partition("=")
+        if choice in ("", "null") and (CONF / group).is_dir():
+            options = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+            raise UserError(f"{override} names no {group}; there are: {options}.")
 
 
 def explained_error(error: Exception) -> str:
@@ -69,12 +84,6 @@ def checked(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    for each in parsed:
-        group = each.key_or_group
-        emptied = group in ("data", "model", "attribution", "prototypes") and each.value() is None
-        if emptied and compose(cfg.identity).get(group) is not None:
-            options = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-            raise UserError(f"{cfg.identity} needs a choice of {group}, not null; there are: {options}.")
     own = {each.key_or_group: each for each in parsed if each.key_or_group not in groups}
     if own:
         chosen = [text for text, each in zip(overrides, parsed, strict=True) if each.key_or_group in groups]

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from xcnn.errors import Diverged, Missing, UserError
 from xcnn.files import writable
 from xcnn.launch import compose as composing
-from xcnn.launch.compose import cell_of, checked, compose, explained_error
+from xcnn.launch.compose import cell_of, checked, compose, explained_error, refuse_no_choice
 from xcnn.launch.subjects import Setup
 from xcnn.launch.titles import read_titles
 from xcnn.report.cells import Cell, Measured
@@ -83,6 +83,7 @@ def _launch(
     afterwards: Afterwards | None,
     pool: Pool | None,
 ) -> None:
+    refuse_no_choice(arguments)
     render_only = "render" in arguments
     wanted = [argument.removeprefix("sweep=") for argument in arguments if argument.startswith("sweep=")]
     overrides = [argument for argument in arguments if argument != "render" and not argument.startswith("sweep=")]
@@ -99,7 +100,7 @@ def _launch(
         given = {override.lstrip("+~").split("=")[0] for override in overrides}
         chosen, lacking = wanted or _of_recipe(identity, sweeps, overrides), []
         for name in chosen:
-            swept = [f"{key}={value}" for key, value in sweeps[name].items() if key not in given]
+            swept = [f"{key}={_choices(value)}" for key, value in sweeps[name].items() if key not in given]
             try:
                 _sweep(identity, measure, [*swept, *overrides], afterwards)
             except Diverged as error:  # the other cells have run; their results are published
@@ -135,6 +136,11 @@ def _published(cfg: DictConfig, summarise: Summarise, pool: Pool | None, to_wand
         read_titles(composing.CONF),
         cfg.protocol,
     )
+
+
+def _choices(value: Any) -> str:
+    """A sweep's value as Hydra has it on a command line: the choices of a list are cells each."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _of_recipe(identity: str, sweeps: Mapping[str, Mapping[str, Any]], overrides: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ from xcnn.files import locked
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch.compose import build, plain, settings, varied
 from xcnn.launch.options import Options, as_options
-from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm
+from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm, weights_provenance
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
@@ -118,6 +118,12 @@ class Setup:
         """Hash of the configured file of weights; None where there is none."""
         return (self.settings["model"]["weights"] or {}).get("hash")
 
+    @property
+    def weights_provenance(self) -> str | None:
+        """Origin of the configured file of weights; None where there is none."""
+        path = (self.options.get("model") or {}).get("weights")
+        return weights_provenance(path) if path and Path(path).is_file() else None
+
     def optimizer(self) -> Any:
         """The training's optimiser, of parameters yet to be given."""
         return build(self._cfg.training.optimizer)
@@ -196,7 +202,14 @@ class Setup:
             return self._placed(replace(subject, network=fold_batch_norm(subject.network)))
         data = self.data  # first: that it is missing is said before any weights are read
         network = fold_batch_norm(self.model())
-        return self._placed(Subject(network, data, self.normalise or nn.Identity(), self.weights()))
+        subject = Subject(
+            network,
+            data,
+            self.normalise or nn.Identity(),
+            self.weights(),
+            weights_provenance=self.weights_provenance,
+        )
+        return self._placed(subject)
 
     def attribution(self, subject: Subject) -> Method:
         """The configured attribution method of a subject's network."""
@@ -269,7 +282,15 @@ class Setup:
             select=select,
         )
         normalise = self.normalise or nn.Identity()
-        return Subject(module.network, self.data, normalise, record["weights"], record, folder)
+        return Subject(
+            module.network,
+            self.data,
+            normalise,
+            record["weights"],
+            record,
+            folder,
+            weights_provenance=self.weights_provenance,
+        )
 
     def _of_prototypes(self, subject: Subject, method: object) -> dict[str, Any]:
         """What fitted prototypes depend on."""

@@ -8,7 +8,7 @@ from xcnn.models.fold import fold_batch_norm
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.models.split import Split, cuttable_layers, split_along, split_at, split_at_each
 from xcnn.models.vgg import small_vgg16, vgg16_for
-from xcnn.models.weights import load_weights, save_weights, weights_hash
+from xcnn.models.weights import load_weights, save_weights, weights_hash, weights_provenance
 
 __all__ = [
     "Preprocessing",
@@ -29,4 +29,5 @@ __all__ = [
     "split_at_each",
     "vgg16_for",
     "weights_hash",
+    "weights_provenance",
 ]

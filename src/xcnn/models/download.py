@@ -37,6 +37,7 @@ def download(name: str, root: Path) -> str:
             f"with a network and copy {path.name} to {path.parent}."
         ) from error
     save_weights(network, path)
+    path.with_suffix(".txt").write_text(f"torchvision's {VERSION} of {name}\n", encoding="utf-8")
     return f"the weights of {name} (torchvision, {VERSION}) are now there: {path}."
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from xcnn.errors import Missing, UserError
 from xcnn.files import atomic
+from xcnn.fingerprint import file_hash
 
 COUNTER = "num_batches_tracked"  # of BatchNorm; only training with momentum None reads it, so a file may lack it
 SHOWN = 3  # number of tensors that do not fit named in a message
@@ -59,6 +60,19 @@ def save_weights(network: nn.Module, path: str | Path, dtype: torch.dtype | None
     }
     with atomic(path, "wb") as stream:
         stream.write(save(state))
+
+
+def weights_provenance(path: str | Path) -> str:
+    """Where the weights in a file come from: what is written in the `.txt` or `.md` beside it, on one line.
+
+    `weights/resnet50.txt` speaks of `weights/resnet50.safetensors`: who made them, how, and how accurate they are. Of a
+    file with nothing beside it: `unknown provenance, hash 0123456789abcdef`.
+    """
+    for suffix in (".txt", ".md"):
+        note = Path(path).with_suffix(suffix)
+        if note.is_file() and (words := note.read_text(encoding="utf-8").split()):
+            return " ".join(words).replace(";", ",")  # `;` parts a row's setting
+    return f"unknown provenance, hash {file_hash(Path(path))}"
 
 
 def weights_hash(network: nn.Module) -> str:

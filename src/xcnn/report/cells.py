@@ -30,6 +30,7 @@ class Measured:
         n: how many images the values are over.
         data: `{"name": ..., "manifest": ...}` of the data set.
         weights: hash of the network's weights, where there is a network.
+        weights_provenance: origin of the file of weights that the network has or started from, where there is one.
         training: the record of its training, where this repository trained it.
         device, precision: of the measurement.
         details: anything else worth keeping, JSON-able (captions, choices, claims).
@@ -40,6 +41,7 @@ class Measured:
     n: int
     data: Mapping[str, str]
     weights: str | None = None
+    weights_provenance: str | None = None
     training: Mapping[str, Any] | None = None
     device: str = "cpu"
     precision: str = "32-true"
@@ -122,6 +124,7 @@ class Cell:
             "n": measured.n,
             "data": dict(measured.data),
             "weights": measured.weights,
+            "weights_provenance": measured.weights_provenance,
             "training": training
             and {
                 "fingerprint": training["fingerprint"],

@@ -73,7 +73,8 @@ def of_rows(rows: Sequence[Row]) -> dict[str, Any]:
 def weights(record: Record) -> list[str]:
     """The networks that a record used, a line each: name, hash of the weights and, if recorded, their origin."""
     lines = []
-    used = record.get("networks") or {record["model"]: record.get("weights")}
+    only = {"hash": record.get("weights"), "provenance": record.get("weights_provenance")}
+    used = record.get("networks") or {record["model"]: only}
     for name, one in used.items():
         facts = one if isinstance(one, Mapping) else {"hash": one}
         values = [str(value) for value in facts.values() if value is not None]

@@ -48,7 +48,7 @@ class Row:
 
 
 def setting(record: Record) -> str:
-    """What a reader must know of how a record was made where the paper may differ: data, epochs, precision."""
+    """What a reader must know of how a record was made where the paper may differ: data, weights, epochs, precision."""
     training = record.get("training")
     sizes = record["settings"].get("data", {})
     parts = [
@@ -58,8 +58,12 @@ def setting(record: Record) -> str:
         )
     ]
     model = record["settings"].get("model", {})
+    origin = record.get("weights_provenance")
     if training and "weights" in model:
-        parts.append("from ImageNet weights" if model["weights"] else "trained from scratch")
+        named = f"from ImageNet weights ({origin})" if origin else "from ImageNet weights"
+        parts.append(named if model["weights"] else "trained from scratch")
+    elif origin:
+        parts.append(f"weights: {origin}")
     if training:
         parts.append(f"{training['epochs']} epochs, {training['precision']} on {training['device']}")
     return "; ".join(parts)

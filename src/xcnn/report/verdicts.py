@@ -179,6 +179,9 @@ class Claim:
     def difference(self) -> Interval | None:
         """Ours: paired over images if recorded, else over common seeds if at least two, else from both spreads.
 
+        Recorded are `metric.less`, `metric.less_low` and `metric.less_high` of the first, less a method that need not
+        be the second, or `metric.less_<second>` and so on.
+
         The last treats the two as independent, which is conservative for methods on the same images. None where a row
         or its value is missing.
         """
@@ -188,11 +191,13 @@ class Claim:
         apart = first.mean.get(self.metric, math.nan) - second.mean.get(self.metric, math.nan)
         if math.isnan(apart):
             return None
-        less, low, high = (
-            first.mean.get(part(self.metric, end), math.nan) for end in ("less", "less_low", "less_high")
-        )
-        if math.isclose(less, apart, rel_tol=1e-6, abs_tol=1e-6):  # which is against `second`, then
-            return Interval(less, low, high, "images", int(first.records[0]["n"]))
+        for name in ("less", f"less_{self.methods[1]}"):
+            less, low, high = (
+                first.mean.get(part(self.metric, end), math.nan) for end in (name, f"{name}_low", f"{name}_high")
+            )
+            if math.isclose(less, apart, rel_tol=1e-6, abs_tol=1e-6):  # which is against `second`, then
+                n = int(first.mean.get(part(self.metric, "n"), first.records[0]["n"]))
+                return Interval(less, low, high, "images", n)
         by_seed = [
             {record["seed"]: record["values"].get(self.metric) for record in row.records} for row in (first, second)
         ]

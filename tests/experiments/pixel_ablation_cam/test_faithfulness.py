@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from experiments.pixel_ablation_cam.faithfulness import METRICS, NEAREST, faithfulness_summary
+from experiments.pixel_ablation_cam.faithfulness import METRICS, NAMED, NEAREST, OTHERS, faithfulness_summary
 from tests.evaluation.test_faithfulness import frames
-from xcnn.evaluation.faithfulness import NAMED, pool_faithfulness
+from xcnn.evaluation.faithfulness import pool_faithfulness
 from xcnn.report import PaperNumber, aggregate, compare
 from xcnn.report.page import Page
 from xcnn.report.provenance import REPOSITORY
@@ -35,7 +35,7 @@ def page(drops: Sequence[float], name: str = "table1", **options: Any) -> str:
     rows = frames(**{method: [drop, drop - 0.9] for method, drop in zip(NAMED, drops, strict=True)}, random=[0.1, 0.1])
     for frame in rows.values():
         frame.columns = [column.replace("soft-black", NEAREST) for column in frame.columns]
-    found = aggregate(records(pool_faithfulness(rows, NAMED, "grad_cam")), order=NAMED)
+    found = aggregate(records(pool_faithfulness(rows, NAMED, OTHERS)), order=NAMED)
     paper = [
         PaperNumber(method, "drop_confidence/*", f"{100 * drop / 2:.1f}", "table 1", "", "imagenet", "resnet50")
         for method, drop in zip(NAMED, drops, strict=True)
@@ -50,12 +50,17 @@ def test_the_first_screen_answers() -> None:
     text = page((0.5, 0.4, 0.3))
     first = text.partition("<details>")[0].splitlines()
     assert first[1] == "# Title"
-    assert "Pixel Ablation-CAM loses 15.0 % of resnet50's confidence and Grad-CAM 25.0 %" in first[3]
-    assert "the difference is -10.0 [" in first[3] and "Of the paper's 3 numbers, 3 agree with ours" in first[3]
-    assert "controls that are blind to the class (random) lose no more confidence" in first[3]
+    assert "loses 15.0 % of its confidence with Pixel Ablation-CAM, 25.0 % with grad_cam and 20.0 % with" in first[3]
+    assert "Against grad_cam the difference is -10.0 [" in first[3]
+    assert "Against ablation_cam the difference is -5.0 [" in first[3]
+    assert "Of the paper's 3 numbers, 3 agree with ours" in first[3]
+    assert "a control that is blind to the class (random) loses no more confidence" in first[3]
+    assert first[3].endswith("Weights of resnet50: unknown provenance, hash w.")
+    for other in OTHERS:
+        claimed = f"| Pixel Ablation-CAM's drop of confidence below {other}'s"
+        assert any(line.startswith(claimed) and "2 images, paired" in line for line in first)
     assert any(
-        line.startswith("| Pixel Ablation-CAM's drop of confidence below grad_cam's") and "2 images, paired" in line
-        for line in first
+        line.startswith("| top fifth of the pixels, black | -10.0 [") and line.count("**") == 4 for line in first
     )
     assert any("| 25.0 / 25.0 [" in line and line.count("✓") == 3 for line in first)
 
@@ -78,7 +83,7 @@ def test_the_order_of_the_methods(drops: tuple[float, ...], says: str) -> None:
 
 def test_another_network_is_not_comparable() -> None:
     text = page((0.5, 0.4, 0.3), "table2", comparable=False)
-    assert "\n**Not comparable.** Torchvision's VGG-16 for ImageNet is not at hand" in text
+    assert "\n**Not comparable.** The paper's VGG-16 with ImageNet weights is not at hand" in text
     assert '"verdict": "not comparable"' in text.splitlines()[0]
     assert all(f"{metric}/{NEAREST}" not in text.partition("<details>")[0] for metric in METRICS)
 

@@ -1,0 +1,84 @@
+"""What the pages of figures 2 to 5, of localisation and of the tables share: rows by method, claims, blind controls."""
+
+import functools
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from xcnn.launch.compose import CONF
+from xcnn.launch.titles import read_titles
+from xcnn.report import Claim, Row, claim
+from xcnn.report.verdicts import over_seeds
+
+CONTROLS = ("activation_sum", "centre", "random")  # blind to the class
+PIXEL = "pixel_ablation_cam"
+Better = Literal["lower", "higher"]
+
+
+@functools.cache
+def _titles() -> dict[str, dict[str, str]]:
+    return read_titles(CONF)
+
+
+def titled(name: str) -> str:
+    """`grad_cam_plus_plus` as `Grad-CAM++`, for pictures."""
+    return _titles().get(name, {}).get("title", name)
+
+
+def by_method(row: Row, methods: Sequence[str]) -> list[Row]:
+    """A cell that compared several methods as a row for each: its `iou.low/grad_cam` is Grad-CAM's `iou.low`."""
+    return [
+        replace(
+            row,
+            method=method,
+            mean={
+                name.removesuffix(f"/{method}"): value
+                for name, value in row.mean.items()
+                if name.endswith(f"/{method}")
+            },
+        )
+        for method in methods
+    ]
+
+
+def over_shown(row: Row, column: str, methods: Sequence[str]) -> list[Row]:
+    """Rows by method of what a cell recorded of each image that it shows: means, and Pixel Ablation-CAM's differences.
+
+    The images are few, so the intervals of the differences are Student's t.
+    """
+    shown: list[Mapping[str, float]] = [each[column] for each in row.records[0]["details"]["pictures"]]
+    found = []
+    for one in by_method(row, methods):
+        values = {column: statistics.fmean(each[one.method] for each in shown)}
+        for other in methods if one.method == PIXEL else ():
+            less, name = over_seeds([each[PIXEL] - each[other] for each in shown]), f"{column}.less_{other}"
+            values |= {name: less.value, f"{name}_low": less.low, f"{name}_high": less.high}
+        found.append(replace(one, mean=values, records=[{**row.records[0], "n": len(shown)}]))
+    return found
+
+
+def claims_of(
+    rows: Sequence[Row], metrics: Mapping[str, Better], second: str = "grad_cam", **options: Any
+) -> list[Claim]:
+    """Pixel Ablation-CAM is better than another method, a claim for each metric."""
+    return [claim(rows, metric, PIXEL, second, says, **options) for metric, says in metrics.items()]
+
+
+def as_good(
+    rows: Sequence[Row], metrics: Mapping[str, Better], methods: Sequence[str]
+) -> dict[str, dict[tuple[str, ...], list[str]]]:
+    """By method, and by the controls whose mean is at least as good as the method's, the metrics in which they are."""
+    means = {row.method: row.mean for row in rows}
+    found: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    for method in methods:
+        for metric, better in metrics.items():
+            sign = 1 if better == "higher" else -1
+            blind = tuple(
+                name
+                for name in CONTROLS
+                if name in means and sign * means[name][metric] >= sign * means[method][metric]
+            )
+            if blind:
+                found.setdefault(method, {}).setdefault(blind, []).append(metric)
+    return found
