@@ -78,7 +78,7 @@ for metric in METRICS:
 #
 # Behind global average pooling and one linear layer the drop at a location is CAM / (hw Y), so the map of drops
 # (`pixel_ablation_cam_drop`) is Grad-CAM's. What is left of the difference is eq. 5's second factor, the sum of the
-# channels. Paired differences to Grad-CAM, picture by picture:
+# channels. Paired differences to Grad-CAM, image by image:
 
 # %%
 pd.DataFrame(
