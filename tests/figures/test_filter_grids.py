@@ -7,6 +7,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 
 from xcnn.errors import UserError
 from xcnn.figures import (
@@ -21,10 +22,12 @@ from xcnn.figures import (
     proportionate,
     renderings_figure,
     save_png,
-    signed_filters,
     succinct_learning,
     upscale,
 )
+from xcnn.figures.filter_grids import EMPTY
+from xcnn.language import FilterEvidence
+from xcnn.language.measured import measure
 
 IMAGE = torch.linspace(0, 1, 3 * 32 * 32).view(3, 32, 32)
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog")
@@ -41,57 +44,103 @@ def picture(axes: Axes) -> np.ndarray:
     return np.moveaxis(values, -1, 0) if values.ndim == 3 else values
 
 
-def test_filter_comparison(tmp_path: Path) -> None:
+def test_filter_comparison() -> None:
     dead = FilterView("relu3/9", torch.zeros(8, 8), 0.0)
     rows = [
         BeforeAfter(IMAGE, view(0, -0.2, "A first text."), view(1, 0.3, "A second.")),
         BeforeAfter(IMAGE, view(2), dead),
     ]
     figure = filter_comparison(rows)
-    first, second = figure.axes[:6], figure.axes[6:]
+    first, words, second = figure.axes[:7], figure.axes[7:9], figure.axes[9:16]
     expected = [
         upscale(IMAGE),
+        rows[0].before.activation,
         proportionate(IMAGE, rows[0].before.activation),
         encircled(IMAGE, rows[0].before.activation),
+        rows[0].after.activation,
         proportionate(IMAGE, rows[0].after.activation),
         encircled(IMAGE, rows[0].after.activation),
     ]
-    for axes, values in zip(first, expected, strict=False):
+    for axes, values in zip(first, expected, strict=True):
         np.testing.assert_array_equal(picture(axes), values)
-    assert [axes.get_xlabel() for axes in first[1:5]] == ["relu3/0", "score −0.2", "relu3/1", "score +0.3"]
-    assert first[5].texts[0].get_text() == "Before: A first text.\n\nAfter: A second."
-    assert second[3].get_xlabel() == "relu3/9, dead"
-    assert len(filter_comparison([BeforeAfter(IMAGE, view(0), view(1))]).axes) == 5  # no column for texts
+    highest = max(float(each.activation.max()) for each in (rows[0].before, rows[0].after, rows[1].before))
+    for panel in (first[1], first[4], second[1], second[4]):
+        assert panel.images[0].get_clim() == (0, pytest.approx(highest))  # one scale for all
+    assert [axes.get_xlabel() for axes in first[1:]] == ["relu3/0", "", "score −0.2", "relu3/1", "", "score +0.3"]
+    assert [axes.texts[0].get_text() for axes in words] == ["A first text.", "A second."]
+    assert second[4].get_xlabel() == "relu3/9, dead"
+    assert [text.get_text() for text in second[4].texts] == ["dead"]
+    silent = filter_comparison([BeforeAfter(IMAGE, view(0), view(1))])
+    assert len(silent.axes) == 7 + 1  # no words, a colour bar
+
+
+def test_the_outline_is_the_mask_of_the_words() -> None:
+    """The cells above t of the map's maximum, which the describer measures, and no other."""
+    activation = torch.zeros(8, 8)
+    activation[2, 3], activation[5, 6], activation[0, 0] = 1.0, 0.3, 0.1
+    shown = FilterView("relu3/0", activation, 0.1)
+    axes = filter_comparison([BeforeAfter(IMAGE, shown, shown)], threshold=0.2).axes[3]
+    claims = {claim.kind: claim.value for claim in measure(_evidence(activation, 0.2))}
+    cells = {tuple(np.mean(square, 0)) for square in squares(axes)}
+    assert cells == {(3.0, 2.0), (6.0, 5.0)}
+    assert claims["area"] == len(cells) / 64
+    assert axes.get_images()[0].get_extent() == [-0.5, 7.5, 7.5, -0.5]
+
+
+def squares(axes: Axes) -> list[np.ndarray]:
+    """Corners of the outlined cells, where each region is a single cell of four sides."""
+    (line,) = [part for part in axes.collections[1:] if isinstance(part, LineCollection)]
+    sides = [np.asarray(segment) for segment in line.get_segments()]
+    found: dict[tuple[float, ...], list[np.ndarray]] = {}
+    for side in sides:
+        for centre in ((0.5, 0.0), (-0.5, 0.0), (0.0, 0.5), (0.0, -0.5)):
+            found.setdefault(tuple(side.mean(0) + centre), []).append(side)
+    return [np.concatenate(four) for four in found.values() if len(four) == 4]
+
+
+def _evidence(activation: torch.Tensor, threshold: float) -> FilterEvidence:
+    return FilterEvidence(
+        "relu3", 0, IMAGE, activation, "bird", "bird", 0.1, CLASSES, torch.full((7,), torch.nan), threshold
+    )
 
 
 def test_long_texts_stay_in_their_row() -> None:
-    long = view(0, text="Measured, no language model: " + "a word and another " * 40)
+    long = view(0, text="Measured, no language model: " + "a word and another " * 20)
     figure = filter_comparison([BeforeAfter(IMAGE, long, long)] * 2)
     figure.draw_without_rendering()
-    upper, lower = (figure.axes[row * 6 + 5].texts[0].get_window_extent() for row in (0, 1))
-    assert lower.y1 < upper.y0
-    assert lower.y0 > 0
-    assert upper.x1 < figure.bbox.x1
+    written = [axes for axes in figure.axes if not axes.images and axes.texts]
+    left, right, below = (axes.texts[0].get_window_extent() for axes in written[:3])
+    next_row = figure.axes[9].get_window_extent()
+    assert left.x1 < right.x0
+    assert right.x1 < figure.bbox.x1
+    assert left.y0 > next_row.y1
+    assert below.y0 > 0
 
 
 def test_feature_map_progression() -> None:
     maps = torch.rand(5, 8, 8, generator=torch.Generator().manual_seed(0))
-    alive = maps.clone()
+    alive = 2 * maps
     alive[3] = 0
+    alive[0, 0, 0] = 50  # not drawn
     figure = feature_map_progression(IMAGE, {"plain": maps, "+ area": alive}, [1, 3])
-    rows = figure.axes[:3], figure.axes[3:]
+    rows = figure.axes[:3], figure.axes[3:6]
     np.testing.assert_array_equal(picture(rows[0][0]), upscale(IMAGE))
     np.testing.assert_array_equal(picture(rows[0][1]), maps[1].numpy())
-    np.testing.assert_array_equal(picture(rows[1][2]), alive[3].numpy())
-    assert rows[0][1].images[0].get_clim() == (0, pytest.approx(float(maps[1].max())))
+    top = pytest.approx(max(2 * float(maps[1].max()), float(maps[3].max())))
+    for panel in (*rows[0][1:], *rows[1][1:]):
+        assert panel.images[0].get_clim() == (0, top)  # one scale for all
+    assert figure.axes[6].get_ylabel().startswith("activation")  # the bar
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["dead"]
+    dead = rows[1][2]
+    assert np.ma.getmaskarray(dead.images[0].get_array()).all()  # nothing but the grey of the panel
+    assert to_hex(dead.get_facecolor()) == EMPTY
     assert [axes.get_title() for axes in rows[0]] == ["image", "filter 1", "filter 3"]
     assert [row[1].get_ylabel() for row in rows] == ["plain", "+ area"]
 
 
 def test_renderings_figure() -> None:
     shown = view(4)
-    axes = renderings_figure(IMAGE, [shown], threshold=0.7).axes
+    axes = renderings_figure(IMAGE, [shown], threshold=0.7).axes[:5]  # without the colour bar
     for cell, values in zip(
         axes,
         [
@@ -106,43 +155,19 @@ def test_renderings_figure() -> None:
         np.testing.assert_array_equal(picture(cell), values)
 
 
-def test_signed_filters() -> None:
-    probabilities = np.array([0.3, 0.05, 0.1, 0.2, 0.15, 0.14, 0.06])
-    explanation = "First paragraph.\n\nSecond."
-    negative = [view(3, -0.2), view(4, -0.1)]
-    figure = signed_filters(IMAGE, [view(1)], negative, probabilities, CLASSES, "automobile", explanation, "A title")
-    picture_axes, bars, *cells, words = figure.axes
-    np.testing.assert_array_equal(picture(picture_axes), upscale(IMAGE))
-    # The five most probable, the last of them making room for the class in question.
-    assert [label.get_text() for label in bars.get_yticklabels()] == ["airplane", "cat", "deer", "dog", "automobile"]
-    assert [bar.get_width() for bar in bars.patches] == [0.3, 0.2, 0.15, 0.14, 0.05]  # type: ignore[attr-defined]
-    assert len({bar.get_facecolor() for bar in bars.patches[:4]}) == 1
-    assert bars.patches[4].get_facecolor() != bars.patches[0].get_facecolor()
-    drawn = [cell for cell in cells if cell.images]
-    assert [cell.get_xlabel() for cell in drawn] == [
-        "relu3/1\nscore +0.1",
-        "relu3/3\nscore −0.2",
-        "relu3/4\nscore −0.1",
-    ]
-    np.testing.assert_array_equal(picture(drawn[2]), encircled(IMAGE, negative[1].activation))
-    assert words.texts[0].get_text() == explanation
-
-
-def test_signed_filters_without_any() -> None:
-    figure = signed_filters(IMAGE, [], [view(1, -0.1)], np.full(7, 1 / 7), CLASSES, "bird")
-    heads = [panel.get_suptitle() for panel in figure.subfigs[1].subfigs]
-    assert heads == ["No filters raise the probability of bird", "Filters that lower the probability of bird"]
-
-
 def test_succinct_learning() -> None:
     before = CombinedMaps(np.array([[4, 4], [4, 1]]), np.array([[True, True], [True, False]]), 0.85)
     after = CombinedMaps(np.array([[2, 0], [0, 0]]), np.array([[True, False], [False, False]]), 1.0)
-    figure = succinct_learning([SuccinctImage(IMAGE, "ship", {"relu3": before}, {"relu3": after})])
-    image, left, right = figure.axes
+    more = CombinedMaps(np.array([[9, 0], [0, 0]]), np.array([[True, False], [False, False]]), 1.0)
+    maps = {"relu3": before, "relu2": more}, {"relu3": after, "relu2": more}
+    figure = succinct_learning([SuccinctImage(IMAGE, "ship", *maps)])
+    image, left, right, *others = figure.axes
+    assert [axes.images[0].get_clim() for axes in others[:2]] == [(0, 9), (0, 9)]  # each layer has its scale
+    assert [axes.get_xlabel() for axes in others[2:]] == ["active filters, relu3", "active filters, relu2"]
     np.testing.assert_array_equal(picture(image), upscale(IMAGE))
     np.testing.assert_array_equal(picture(left), before.counts)
     assert left.images[0].get_clim() == right.images[0].get_clim() == (0, 4)
-    assert (left.get_xlabel(), right.get_xlabel()) == ("ratio 0.85 · max 4", "ratio 1.00 · max 2")
+    assert (left.get_xlabel(), right.get_xlabel()) == ("ratio 0.85", "ratio 1.00")
     outlines = [
         axes.collections[0].get_segments() for axes in (left, right) if isinstance(axes.collections[0], LineCollection)
     ]
@@ -152,10 +177,6 @@ def test_succinct_learning() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(UserError, match="one probability per class"):
-        signed_filters(IMAGE, [], [], np.ones(3), CLASSES, "bird")
-    with pytest.raises(UserError, match="airplane, automobile"):
-        signed_filters(IMAGE, [], [], np.ones(7), CLASSES, "zebra")
     with pytest.raises(UserError, match="rows is empty"):
         filter_comparison([])
     with pytest.raises(UserError, match="views is empty"):
@@ -164,8 +185,5 @@ def test_refusals() -> None:
 
 def test_the_same_bytes_again(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        figure = signed_filters(
-            IMAGE, [view(1)], [view(2, -0.1)], np.full(7, 1 / 7), CLASSES, "bird", "Words.", "Title"
-        )
-        save_png(figure, tmp_path / name, dpi=60)
+        save_png(filter_comparison([BeforeAfter(IMAGE, view(0, text="Words."), view(1))]), tmp_path / name, dpi=60)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

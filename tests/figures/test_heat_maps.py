@@ -1,6 +1,5 @@
-"""What the grids and plots of attribution methods show, read back from the figure and from its pixels."""
+"""What the grids of attribution maps show, read back from the figure and from its pixels."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -9,24 +8,18 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_hex, to_rgb
-from matplotlib.lines import Line2D
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from sklearn.datasets import load_sample_image
 
 from tests.figures.drawn import at, overlapping, pixels
 from xcnn.errors import UserError
 from xcnn.figures import (
-    Cost,
-    Curve,
-    Estimate,
     HeatMapRow,
-    cost_plot,
-    curves_plot,
     explanation_grid,
     heat_map_grid,
     kept_grid,
     overlay,
-    protocol_plot,
     save_png,
     upscale,
 )
@@ -198,96 +191,6 @@ def test_images_of_unlike_shapes() -> None:
     np.testing.assert_array_equal(picture(figure.axes[2]), upscale(GREY / 255))
 
 
-def estimates(methods: Sequence[str] = METHODS) -> list[Estimate]:
-    values = [
-        (protocol, metric, method, 10.0 * p + 100 * m + k)
-        for p, protocol in enumerate(("keep the top 20 %, black", "threshold 0.2, mean"))
-        for m, metric in enumerate(("average drop, confidence (%)\nlower is better", "increase"))
-        for k, method in enumerate(methods)
-    ]
-    return [Estimate(*place, value, value - 1, value + 2) for *place, value in values]
-
-
-def test_protocol_plot() -> None:
-    given = estimates(["Grad-CAM", "random"])
-    paper = {"increase": {"Grad-CAM": 12.7}}
-    figure = protocol_plot(given[:-1], paper)
-    axes = np.array(figure.axes).reshape(2, 2)
-    for protocol in range(2):
-        for metric in range(2):
-            lines = axes[protocol, metric].get_lines()
-            points = {tuple(np.ravel(line.get_xydata())) for line in lines if line.get_marker() == "o"}
-            spans = {tuple(np.ravel(line.get_xydata())) for line in lines if line.get_marker() == "None"}
-            marks = [tuple(np.ravel(line.get_xydata())) for line in lines if line.get_marker() == "|"]
-            value = 10.0 * protocol + 100 * metric
-            there = range(1 if protocol and metric else 2)
-            assert points == {(value + k, k) for k in there}
-            assert spans == {(value + k - 1, k, value + k + 2, k) for k in there}
-            assert marks == [(12.7, 0)] * metric
-            dashes = [(text.get_text(), text.get_position()[1]) for text in axes[protocol, metric].texts]
-            assert dashes == ([("–", 1)] if protocol and metric else [])
-    assert [label.get_text() for label in axes[0, 0].get_yticklabels()] == ["Grad-CAM", "random"]
-    assert axes[0, 0].get_ylim()[0] > axes[0, 0].get_ylim()[1]  # the first method on top
-    assert axes[0, 1].get_xlim() == axes[1, 1].get_xlim()
-    assert [row[0].get_ylabel().replace("\n", " ") for row in axes] == [
-        "keep the top 20 %, black",
-        "threshold 0.2, mean",
-    ]
-    assert [cell.get_title().replace("\n", " ") for cell in axes[0]] == [given[0].metric.replace("\n", " "), "increase"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours, 95 % interval", "paper"]
-    undefined = protocol_plot([Estimate("p", "m", "a", np.nan, np.nan, np.nan)])
-    assert [text.get_text() for text in undefined.axes[0].texts] == ["–"]
-    assert [text.get_text() for text in undefined.legends[0].get_texts()] == ["ours, 95 % interval"]
-
-
-def test_curves_plot() -> None:
-    rising = np.array([0.0, 0.6, 0.9])
-    curves = {
-        "insertion": {"a": Curve(rising, rising - 0.1, rising + 0.2), "b": Curve(rising / 2, rising / 4, rising)},
-        "deletion": {"b": Curve(rising[::-1], rising[::-1], torch.tensor([1.0, 1.0, 1.0]))},
-    }
-    figure = curves_plot(curves)
-    insertion, deletion = figure.axes
-    np.testing.assert_allclose(np.asarray(insertion.get_lines()[0].get_xydata()), np.stack([[0, 0.5, 1], rising], 1))
-    corners = {tuple(point) for point in insertion.collections[0].get_paths()[0].vertices}
-    assert {(0.5, 0.5), (0.5, 0.8), (1.0, 0.8), (1.0, 1.1)} <= {(x, round(y, 6)) for x, y in corners}
-    assert deletion.get_lines()[0].get_color() == insertion.get_lines()[1].get_color()
-    assert [axes.get_title() for axes in figure.axes] == ["insertion", "deletion"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
-    many = curves_plot({"insertion": {name: Curve(rising, rising, rising) for name in METHODS}})
-    looks = {(line.get_color(), line.get_linestyle()) for line in many.axes[0].get_lines()}
-    assert len(looks) == len(METHODS)
-
-
-def test_cost_plot() -> None:
-    costs = [
-        Cost("Grad-CAM", "layer4", 1.05, 1.2),
-        Cost("Grad-CAM", "grad-cam package", 2.5),
-        Cost("Ablation-CAM", "layer4", 1.06, 1.5),
-        Cost("Ablation-CAM", "grad-cam package", 2048.0, extrapolated=True),
-    ]
-    figure = cost_plot(costs)
-    time, memory = figure.axes
-    assert (time.get_xscale(), memory.get_xscale()) == ("log", "linear")
-    marks = {mark_x(line): line for line in time.get_lines() if line.get_marker() not in ("None", None)}
-    assert list(marks) == [1.05, 2.5, 1.06, 2048.0]
-    heights = [np.ravel(line.get_ydata())[0] for line in marks.values()]
-    assert heights == pytest.approx([-0.2, 0.2, 0.8, 1.2])
-    assert time.get_ylim() == (1.5, -0.5)
-    assert [to_hex(line.get_markerfacecolor()) == "#ffffff" for line in marks.values()] == [False, False, False, True]
-    assert marks[1.05].get_color() == marks[1.06].get_color() != marks[2.5].get_color()
-    assert [text.get_text() for text in time.texts] == ["1.05×", "2.5×", "1.06×", "2,048×"]
-    assert [text.get_text() for text in memory.texts] == ["1.2×", "1.5×"]
-    assert [label.get_text() for label in time.get_yticklabels()] == ["Grad-CAM", "Ablation-CAM"]
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["layer4", "grad-cam package", "hollow: extrapolated"]
-    assert [text.get_text() for text in cost_plot(costs[:1]).legends[0].get_texts()] == ["layer4"]
-
-
-def mark_x(line: Line2D) -> float:
-    return float(np.ravel(line.get_xdata())[0])
-
-
 def test_no_text_over_another() -> None:
     kept = torch.ones(224, 224, dtype=torch.bool)
     grid = [
@@ -299,17 +202,9 @@ def test_no_text_over_another() -> None:
             label="several instances",
         )
     ] * 2
-    curve = Curve([0.0, 1.0], [0.0, 1.0], [0.0, 1.0])
-    costs = [
-        Cost(name, where, 4.0**k, 1 + k) for k, name in enumerate(METHODS) for where in ("layer4", "layer2", "peer")
-    ]
     for figure in (
         heat_map_grid(grid, METHODS[6:9], "Four methods"),
         kept_grid(grid[:1], METHODS[6:7]),
-        protocol_plot(estimates(), {"increase": {"CAM": 12.0}}, "Two protocols"),
-        curves_plot({panel: dict.fromkeys(METHODS, curve) for panel in ("insertion", "deletion")}, title="Curves"),
-        cost_plot(costs, "Costs"),
-        cost_plot([Cost("CAM", "layer4", 1.01, 1.02)]),
     ):
         assert overlapping(figure) == []
 
@@ -322,7 +217,7 @@ def test_the_same_bytes_again_and_few_of_them(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save_png(heat_map_grid([row], METHODS[4:8]), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert (tmp_path / "a").stat().st_size < 600_000 / 5
+    assert (tmp_path / "a").stat().st_size < 600_000 / 4
 
 
 def test_refusals() -> None:
@@ -340,14 +235,15 @@ def test_refusals() -> None:
     for kept in (torch.ones(7, 7), torch.full((224, 224), 2.0)):
         with pytest.raises(UserError, match="of the image's size"):
             explanation_grid([HeatMapRow(GREY, "ski", {"a": kept})], ["a"])
-    with pytest.raises(UserError, match="estimates is empty"):
-        protocol_plot([])
-    with pytest.raises(UserError, match="the same protocol, metric and method"):
-        protocol_plot([*estimates(), estimates()[0]])
-    for paper in ({"increase": {"grad_cam": 1.0}}, {"grad_cam": {"CAM": 1.0}}):
-        with pytest.raises(UserError, match="the paper's grad_cam is in no estimate"):
-            protocol_plot(estimates(), paper)
-    with pytest.raises(UserError, match="curves is empty"):
-        curves_plot({})
-    with pytest.raises(UserError, match="costs is empty"):
-        cost_plot([])
+
+
+def test_grids_fit_a_printed_page() -> None:
+    """180 mm wide, and no text below 7 points at that width, however many methods."""
+    for n in (1, 4, 8):
+        methods = METHODS[:n]
+        notes = dict.fromkeys(methods, "keeps 0.17")
+        rows = [HeatMapRow(GREY, "sea snake, confidence 0.80", dict.fromkeys(methods, corner(0, 0)), notes=notes)]
+        figure = heat_map_grid(rows, methods, "Title")
+        assert figure.get_figwidth() <= 180 / 25.4 + 1e-6
+        texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text()]
+        assert min(text.get_fontsize() for text in texts) >= 7

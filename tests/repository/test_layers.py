@@ -9,7 +9,7 @@ import pytest
 from tools.environment import ROOT
 
 RANK = {
-    **dict.fromkeys(("device", "errors", "files", "fingerprint"), 0),
+    **dict.fromkeys(("colour", "device", "errors", "files", "fingerprint"), 0),
     **dict.fromkeys(("data", "models"), 1),
     "training": 2,
     **dict.fromkeys(("attribution", "prototypes", "filters", "language", "surrogates"), 3),

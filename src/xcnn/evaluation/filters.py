@@ -117,7 +117,7 @@ def explained_image(
         label: true class of the image.
         correct: whether the network gets it right.
         top: filters drawn for each sign.
-        told: filters of each sign whose words stand in the figure; the words of all are in the record.
+        told: without effect, kept for the records' settings: the words of all filters stand in the figure.
     """
     data = subject.data
     choice = choose_image([subject.network], data, label, correct)
@@ -126,11 +126,6 @@ def explained_image(
     scores = explainer.scores[data.classes.index(choice.predicted)]
     positive = [explainer.explain(choice, choice.predicted, k) for k in order[:top] if scores[k] > 0]
     negative = [explainer.explain(choice, choice.predicted, k) for k in order[::-1][:top] if scores[k] < 0]
-    words = [
-        f"{sign} {f.view.name}: {f.description.text}"
-        for sign, group in (("+", positive), ("−", negative))
-        for f in group[:told]
-    ]
     figure = signed_filters(
         choice.image,
         [f.view for f in positive],
@@ -138,8 +133,8 @@ def explained_image(
         choice.probabilities,
         data.classes,
         choice.predicted,
-        "\n\n".join(words),
         f"{label}, classified as {choice.predicted}",
+        explainer.threshold,
     )
     name = cell.experiment.split("/")[1]
     save_png(figure, cell.folder / f"{name}.png")

@@ -35,6 +35,7 @@ from xcnn.report.shards import side_by_side
 from xcnn.report.tables import Row, markdown
 
 LOWER_IS_BETTER = ("deletion",)
+DRAWN = ("grad_cam", "grad_cam_plus_plus", "ablation_cam", "pixel_ablation_cam", "random")  # curves told apart
 
 
 @dataclass(frozen=True)
@@ -229,4 +230,5 @@ def _curves(group: Sequence[Row]) -> dict[str, dict[str, Curve]]:
         parts = [[row.mean[named(step, part)] for step in steps] for part in ("", "low", "high")]
         return Curve(*parts)
 
-    return {kind: {row.method: curve(row, kind) for row in group} for kind in ("insertion", "deletion")}
+    drawn = [row for row in group if row.method in DRAWN]
+    return {kind: {row.method: curve(row, kind) for row in drawn} for kind in ("insertion", "deletion")}

@@ -1,5 +1,8 @@
 """Drawing: arrays in, matplotlib figures out. Nothing here touches pyplot."""
 
+from xcnn.figures.colours import distinct_colours
+from xcnn.figures.embedding import EmbeddingPanel, Marks, embedding_plot
+from xcnn.figures.estimates import Estimate, forest_plot, protocol_plot
 from xcnn.figures.filter_grids import (
     BeforeAfter,
     CombinedMaps,
@@ -8,37 +11,30 @@ from xcnn.figures.filter_grids import (
     feature_map_progression,
     filter_comparison,
     renderings_figure,
-    signed_filters,
     succinct_learning,
 )
-from xcnn.figures.heat_maps import (
-    Cost,
-    Curve,
-    Estimate,
-    HeatMapRow,
-    cost_plot,
-    curves_plot,
-    explanation_grid,
-    heat_map_grid,
-    kept_grid,
-    overlay,
-    protocol_plot,
-)
-from xcnn.figures.plots import AblationPoint, ablation_plot, heat_table, score_ramp
-from xcnn.figures.prototypes import (
-    AccuracySeries,
-    EmbeddingPanel,
+from xcnn.figures.heat_maps import HeatMapRow, explanation_grid, heat_map_grid, kept_grid, overlay
+from xcnn.figures.heat_tables import heat_table, heat_tables
+from xcnn.figures.interpretation import (
     Interpretation,
-    Marks,
     PartPrototype,
     PrototypePatch,
-    distinct_colours,
-    embedding_plot,
     interpretation_sheet,
     part_prototypes,
+)
+from xcnn.figures.plots import (
+    AblationPoint,
+    AccuracySeries,
+    Cost,
+    Curve,
+    ablation_plot,
+    cost_plot,
+    curves_plot,
+    score_ramp,
     tradeoff_plot,
 )
 from xcnn.figures.renderings import encircled, heat, proportionate, upscale
+from xcnn.figures.signed_filters import signed_filters
 from xcnn.figures.style import save_png
 
 __all__ = [
@@ -66,9 +62,11 @@ __all__ = [
     "explanation_grid",
     "feature_map_progression",
     "filter_comparison",
+    "forest_plot",
     "heat",
     "heat_map_grid",
     "heat_table",
+    "heat_tables",
     "interpretation_sheet",
     "kept_grid",
     "overlay",

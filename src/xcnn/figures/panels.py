@@ -2,10 +2,13 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
@@ -15,9 +18,11 @@ from xcnn.figures.renderings import Array, Floats, as_tensor
 from xcnn.figures.style import FAINT
 
 # In inches.
-CELL, LARGE_CELL = 1.5, 1.8  # a picture
+WIDTH = 180 / 25.4  # of a printed page of two columns; no figure need be shrunk to fit it
+CELL = 1.5  # a picture, where the width allows
 CAPTION = 0.2
-LINE_HEIGHT = 0.14  # of text at 8 points
+LINE_HEIGHT = 0.13  # of text at `SMALL` points
+SMALL = 7  # points, the smallest text
 BOX = "#30e060"  # the paper's green, light enough to stand out from its black casing without its hue
 
 
@@ -30,14 +35,35 @@ def new_figure(width: float, height: float, title: str, compress: bool = True) -
     return figure
 
 
-def outline(axes: Axes, region: NDArray[np.bool_], colour: str = "white") -> None:
-    """A line along the cell borders of a region (h, w), cased in black so that it shows on any cell."""
+def cell_size(columns: int, aside: float = 0.0) -> float:
+    """Side in inches of each of `columns` pictures in a row, with `aside` inches of the page's width for the rest."""
+    return min(CELL, (WIDTH - aside) / columns)
+
+
+def colour_bar(
+    figure: Figure,
+    drawn: ScalarMappable,
+    axes: NDArray[np.object_] | Sequence[Axes],
+    label: str,
+    location: Literal["right", "bottom"] = "right",
+) -> Colorbar:
+    """A thin bar without frame beside the axes, or below them, in the small type of captions."""
+    aspect, pad = (45, 0.01) if location == "right" else (25, 0.03)
+    bar = figure.colorbar(drawn, ax=axes, location=location, aspect=aspect, pad=pad, fraction=0.02)
+    bar.ax.tick_params(length=0, labelsize=SMALL)
+    bar.set_label(label, fontsize=SMALL)
+    bar.outline.set_visible(False)
+    return bar
+
+
+def outline(axes: Axes, region: NDArray[np.bool_], colour: str = "white", width: float = 1.3) -> None:
+    """A line along the cell borders of a region (h, w), `width` points wide, cased in black to show on any cell."""
     padded = np.pad(region, 1)
     vertical = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]) - 0.5  # row, column of each border's start
     horizontal = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]) - 0.5
     lines = [((x, y), (x, y + 1)) for y, x in vertical] + [((x, y), (x + 1, y)) for y, x in horizontal]
-    for drawn, width in (("black", 2.6), (colour, 1.3)):
-        axes.add_collection(LineCollection(lines, colors=drawn, linewidths=width, capstyle="round", clip_on=False))
+    for drawn, line in (("black", 2 * width), (colour, width)):
+        axes.add_collection(LineCollection(lines, colors=drawn, linewidths=line, capstyle="round", clip_on=False))
 
 
 def picture_with_boxes(axes: Axes, picture: Floats, size: Sequence[int], boxes: Array) -> None:
@@ -58,6 +84,18 @@ def picture_with_boxes(axes: Axes, picture: Floats, size: Sequence[int], boxes: 
         axes.add_collection(edges, autolim=False)
 
 
+def picture_over_map(axes: Axes, picture: Floats, shape: Sequence[int]) -> None:
+    """A picture (3, H, W) on the axes of a map (h, w) over it: location (0, 0) has its centre there."""
+    height, width = shape
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(np.moveaxis(picture, 0, -1), extent=extent, aspect=location_aspect(picture, shape))
+
+
+def location_aspect(picture: Floats, shape: Sequence[int]) -> float:
+    """Height over width of a location when a map (h, w) lies over a picture (3, H, W)."""
+    return picture.shape[1] / shape[0] / (picture.shape[2] / shape[1])
+
+
 def bare(axes: Axes) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
@@ -65,12 +103,17 @@ def bare(axes: Axes) -> None:
 
 
 def caption(axes: Axes, text: str, colour: str = FAINT) -> None:
-    axes.set_xlabel(text, color=colour, fontsize=8, labelpad=2)
+    axes.set_xlabel(text, color=colour, fontsize=SMALL, labelpad=2)
 
 
 def folded(paragraphs: Sequence[str], inches: float) -> str:
-    """Paragraphs with an empty line between them, in lines that fit the width at 8 points."""
-    return "\n\n".join(textwrap.fill(paragraph, int(inches * 16.5)) for paragraph in paragraphs)
+    """Paragraphs with an empty line between them, in lines that fit the width at `SMALL` points."""
+    return "\n\n".join(textwrap.fill(paragraph, int(inches * 18)) for paragraph in paragraphs)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Lines of at most `width` characters, broken at spaces; the text's own breaks stay."""
+    return "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in text.splitlines())
 
 
 def needed(items: object, name: str) -> None:

@@ -22,7 +22,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from xcnn.language.colour import BASIC_TERMS, basic_terms, cielab
+from xcnn.colour import BASIC_TERMS, basic_terms, cielab
 from xcnn.language.describer import Claim, Description
 from xcnn.language.evidence import FilterEvidence
 

@@ -24,7 +24,7 @@ from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from xcnn.language.colour import BASIC_TERMS, cielab, prototypes
+from xcnn.colour import BASIC_TERMS, cielab, prototypes
 from xcnn.language.describer import Claim, Description
 from xcnn.language.evidence import FilterEvidence
 from xcnn.language.measured import BORDERS, DOMINANT, EDGE, ELONGATED, FIRES, ORIENTATIONS, POSITIONS

@@ -4,7 +4,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from xcnn.language.colour import BASIC_TERMS, basic_terms, cielab
+from xcnn.colour import BASIC_TERMS, basic_terms, cielab
 
 
 @pytest.mark.parametrize(
