@@ -110,7 +110,7 @@ def _launch(
                 lacking.append(stop)
         if len(lacking) == len(chosen) and not (results / f"{identity}.runs.jsonl").is_file():
             raise lacking[0]
-    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool, read_titles(CONF))
+    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool, read_titles(composing.CONF))
     print(brief(page))
     if failed is not None:
         print(f"error: {failed}", file=sys.stderr)
