@@ -1,5 +1,6 @@
 """Readings of section 4.2's ratio against the paper's two numbers: six of the text, and pairs of its two settings."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,7 @@ def pairs_figure(rows: Mapping[str, Row], layer: str) -> Figure:
     settings = [name.partition("@")[2].split("/") for name in pairs_of(next(iter(rows.values())), layer)]
     thresholds, shares = (sorted({pair[i] for pair in settings}, key=float) for i in (0, 1))
     panels = {
-        method: [[row.mean[f"succinctness@{t}/{share}"] for share in shares] for t in thresholds]
+        method: [[row.mean.get(f"succinctness@{t}/{share}", math.nan) for share in shares] for t in thresholds]
         for method, row in rows.items()
     }
     label = "succinctness, mean over layers"
