@@ -41,7 +41,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         features = new.split.trunk(sample), old.split.trunk(sample)
     partners = {"index": torch.arange(features[0].shape[1]), "correlation": match_filters(*features)[0]}
     correlation = filter_correlation(features[1], features[0])  # before, after
-    ranked = [side.ranked(choice.image, settings.label) for side in (old, new)]
+    first, second = (side.ranked(choice.image, settings.label) for side in (old, new))
     values = {
         "accuracy": accuracy(after),
         "accuracy_before": accuracy(before),
@@ -53,7 +53,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     details: dict[str, Any] = {"image": choice.index, "label": choice.label, "layer": settings.layer, "matchings": {}}
     files = []
     for name, end in MATCHINGS.items():
-        chosen = paired(*ranked, partners[name], settings.top)
+        chosen = paired(first, second, partners[name], settings.top)
         pairs = [(old.explain(choice, settings.label, b), new.explain(choice, settings.label, a)) for b, a in chosen]
         views = [BeforeAfter(choice.image, b.view, a.view) for b, a in pairs]
         files.append(f"table1-{options.method}-{name}.png")

@@ -132,14 +132,16 @@ def test_feature_maps_are_measured_by_chunk_resumed_and_equal_to_the_whole(
     data.test = Labelled(torch.randint(0, 256, (8, 3, 8, 8), dtype=torch.uint8), data.test.labels)
     seen: list[int] = []
 
-    def power_cut(network: nn.Module, layers: list[str], images: Tensor, labels: Tensor) -> pd.DataFrame:
+    def power_cut(
+        network: nn.Module, layers: list[str], images: Tensor, labels: Tensor, **readings: Any
+    ) -> pd.DataFrame:
         if len(images) == 2:
             raise RuntimeError("power cut")
-        return counted(network, layers, images, labels)
+        return counted(network, layers, images, labels, **readings)
 
-    def counted(network: nn.Module, layers: list[str], images: Tensor, labels: Tensor) -> pd.DataFrame:
+    def counted(network: nn.Module, layers: list[str], images: Tensor, labels: Tensor, **readings: Any) -> pd.DataFrame:
         seen.append(len(images))
-        return feature_map_rows(network, layers, images, labels)
+        return feature_map_rows(network, layers, images, labels, **readings)
 
     monkeypatch.setattr(feature_maps, "CHUNK", 3)
     monkeypatch.setattr(feature_maps, "feature_map_rows", power_cut)

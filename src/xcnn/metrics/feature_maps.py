@@ -7,6 +7,7 @@ the share of an image's maps that are zero everywhere, and a filter whose every 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -67,10 +68,10 @@ def feature_map_rows(
         columns[f"live.{layer}"] = [row.tobytes() for row in np.packbits(live.cpu().numpy(), axis=1)]
         for name, values in succinctness_per_image(activations, threshold).items():
             columns[f"{name}.{layer}"] = values.cpu().numpy()
-        grid = succinctness_grid(activations, thresholds, count_shares).cpu().numpy() if thresholds else []
-        for t, ratios in zip(thresholds, grid, strict=True):
-            for share, values in zip(count_shares, ratios, strict=True):
-                columns[f"succinctness@{t:g}/{share:g}.{layer}"] = values
+        if thresholds:
+            grid = succinctness_grid(activations, thresholds, count_shares).flatten(0, 1).cpu().numpy()
+            for (t, share), ratios in zip(product(thresholds, count_shares), grid, strict=True):
+                columns[f"succinctness@{t:g}/{share:g}.{layer}"] = ratios
     return pd.DataFrame(columns)
 
 
