@@ -10,20 +10,18 @@ Deviations: CIFAR-10 may be the JPEG tree; `terms` and `grid` train on fewer ima
             which their rows say; padding `same`; bfloat16 autocast (float32 with trainer=cpu).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
 from experiments.deconvolve.feature_map_means import comparable, with_all_maps
+from experiments.deconvolve.loss_grid import grid_figures
 from xcnn.evaluation.feature_maps import measure_feature_maps
-from xcnn.figures import AblationPoint, ablation_plot, heat_tables
+from xcnn.figures import AblationPoint, ablation_plot
 from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
-from xcnn.report.verdicts import wilson
 
 AREAS = {"area": "area of live maps", "area_all": "area of all maps"}
-GRIDS = {"accuracy": "test accuracy", "dead": "dead filters", "silent": "silent maps"}
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -44,9 +42,6 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     completed = with_all_maps(rows)
     full = comparable(completed)
     short = [row for row in completed if row not in full.values()]
-    grids = {
-        mode: {_weights(r): r for r in short if r.method.startswith(f"{mode}-a")} for mode in ("literal", "floored")
-    }
     claims = [
         claim([*full.values()], metric, "literal", "plain", "lower") for metric in ("area_all", "area", "dispersion")
     ]
@@ -56,46 +51,28 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         "claim_digits": 3,
     }
     return Summary(
-        "DeConvolve: ablation of the loss", columns=columns, drawings=_drawings(full, grids), claims=claims, facts=facts
+        "DeConvolve: ablation of the loss",
+        columns=columns,
+        drawings=_plots(full) | grid_figures(short),
+        claims=claims,
+        facts=facts,
     )
 
 
-def _weights(row: Row) -> tuple[float, float]:
-    penalty = row.records[0]["settings"]["penalty"]
-    return penalty["alpha"], penalty["beta"]
-
-
-def _drawings(full: Mapping[str, Row], grids: Mapping[str, Mapping[tuple[float, float], Row]]) -> dict[str, Figure]:
-    """Accuracy against both areas, and the grids of both losses on one scale each, cells at chance hatched."""
-    drawings = {}
-    for metric, name in AREAS.items():
-        points = [
-            AblationPoint(row.method, row.mean[metric], row.std[metric], row.mean["accuracy"], row.std["accuracy"])
-            for row in full.values()
-        ]
-        epochs = next(iter(full.values())).records[0]["training"]["epochs"]
-        drawings[f"ablation-{metric.replace('_', '-')}.png"] = ablation_plot(points, name, f"{epochs} epochs")
-    run = {pair: row for grid in grids.values() for pair, row in grid.items()}
-    if not run:
-        return drawings
-    alphas, betas = (sorted(set(weights)) for weights in zip(*run, strict=True))
-
-    def each(grid: Mapping[tuple[float, float], Row], metric: str) -> list[list[float]]:
-        return [[grid[a, b].mean[metric] if (a, b) in grid else math.nan for b in betas] for a in alphas]
-
-    chance = {mode: [[_at_chance(grid.get((a, b))) for b in betas] for a in alphas] for mode, grid in grids.items()}
-    for metric, name in GRIDS.items():
-        panels = {mode: each(grid, metric) for mode, grid in grids.items()}
-        drawings[f"ablation-grid-{metric}.png"] = heat_tables(panels, alphas, betas, label=name, hatched=chance)
-    return drawings
-
-
-def _at_chance(row: Row | None) -> bool:
-    """Whether the interval of the accuracy reaches down to that of guessing."""
-    if row is None:
-        return False
-    record = row.records[0]
-    return wilson(row.mean["accuracy"], record["n"] * row.n)[0] <= 1 / record["settings"]["n_classes"]
+def _plots(rows: Mapping[str, Row]) -> dict[str, Figure]:
+    """Accuracy against both areas."""
+    epochs = next(iter(rows.values())).records[0]["training"]["epochs"]
+    return {
+        f"ablation-{metric.replace('_', '-')}.png": ablation_plot(
+            [
+                AblationPoint(row.method, row.mean[metric], row.std[metric], row.mean["accuracy"], row.std["accuracy"])
+                for row in rows.values()
+            ],
+            name,
+            f"{epochs} epochs",
+        )
+        for metric, name in AREAS.items()
+    }
 
 
 if __name__ == "__main__":

@@ -10,24 +10,21 @@ Deviations: which filters the paper shows, and which filter "before" belongs to 
             not a language model's. The image is the first bird of the test set that both networks get right.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
+from experiments.deconvolve.filter_pairs import ENDS, FilterPairs, matchings
 from xcnn.data.tensors import scale
 from xcnn.evaluation.filters import FilterExplainer
 from xcnn.evaluation.predictions import accuracy
 from xcnn.evaluation.selection import choose_image
 from xcnn.evaluation.subject import networks
-from xcnn.figures import BeforeAfter, filter_comparison, save_png
+from xcnn.figures import save_png
 from xcnn.filters import filter_correlation, match_filters, paired
 from xcnn.language import MeasuredDescriber
 from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.training import area
-
-MATCHINGS = {"index": "_index", "correlation": ""}  # ends of the names of their values
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -42,38 +39,30 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     partners = {"index": torch.arange(features[0].shape[1]), "correlation": match_filters(*features)[0]}
     correlation = filter_correlation(features[1], features[0])  # before, after
     first, second = (side.ranked(choice.image, settings.label) for side in (old, new))
+    found = {
+        name: FilterPairs.explained(old, new, choice, paired(first, second, partner, settings.top))
+        for name, partner in partners.items()
+    }
     values = {
         "accuracy": accuracy(after),
         "accuracy_before": accuracy(before),
         "dead": new.activity.dead_share,
         "dead_before": old.activity.dead_share,
-        "claims": 0.0,
-        "supported": 0.0,
     }
-    details: dict[str, Any] = {"image": choice.index, "label": choice.label, "layer": settings.layer, "matchings": {}}
-    files = []
-    for name, end in MATCHINGS.items():
-        chosen = paired(first, second, partners[name], settings.top)
-        pairs = [(old.explain(choice, settings.label, b), new.explain(choice, settings.label, a)) for b, a in chosen]
-        views = [BeforeAfter(choice.image, b.view, a.view) for b, a in pairs]
-        files.append(f"table1-{options.method}-{name}.png")
-        title = f"{options.method} loss, matched by {name}"
-        save_png(filter_comparison(views, title, new.threshold), cell.folder / files[-1])
-        for when, place in (("area_before", 0), ("area", 1)):
-            shown = torch.stack([torch.as_tensor(pair[place].view.activation) for pair in pairs])
-            values[f"{when}{end}"] = float(area(shown[None]).mean())
-        values["claims"] += sum(len(f.description.claims) for pair in pairs for f in pair)
-        values["supported"] += sum(f.supported for pair in pairs for f in pair)
-        details["matchings"][name] = [
-            {
-                "before": b.as_record(),
-                "after": a.as_record(),
-                "correlation": round(float(correlation[b.index, a.index]), 3),
-            }
-            for b, a in pairs
-        ]
-    details["networks"] = networks(before=before, after=after)
-    return after.measured(values, 1, details=details, files=files)
+    files = {name: f"table1-{options.method}-{name}.png" for name in found}
+    for name, pairs in found.items():
+        save_png(pairs.figure(f"{options.method} loss, matched by {name}"), cell.folder / files[name])
+        values |= zip((f"area_before{ENDS[name]}", f"area{ENDS[name]}"), pairs.areas(), strict=True)
+    claims = [pairs.claims() for pairs in found.values()]
+    values |= zip(("claims", "supported"), map(sum, zip(*claims, strict=True)), strict=True)
+    details = {
+        "image": choice.index,
+        "label": choice.label,
+        "layer": settings.layer,
+        "matchings": {name: pairs.as_record(correlation) for name, pairs in found.items()},
+        "networks": networks(before=before, after=after),
+    }
+    return after.measured(values, 1, details=details, files=[*files.values()])
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
@@ -87,7 +76,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         Column("area", "area of the four, after"),
     ]
     records = [record for row in rows for record in row.records]
-    shown = {record["cell"]: _matchings(record) for record in records}
+    shown = {record["cell"]: matchings(record) for record in records}
     literal = [one for record in records if record["method"] == "literal" for one in shown[record["cell"]]]
     falls = [one["areas"][1] < one["areas"][0] for one in literal]
     return Summary(
@@ -96,20 +85,6 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         facts={"shown": shown, "rises": not any(falls)},
         verdict="not run" if not falls else "reproduced" if all(falls) else "not reproduced",
     )
-
-
-def _matchings(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each matching of a record: its filters, and their mean area before and after. Older records have one."""
-    found = record["details"].get("matchings") or {"correlation": record["details"]["filters"]}
-    return [
-        {
-            "name": name,
-            "filters": filters,
-            "areas": [record["values"][f"{when}{MATCHINGS[name]}"] for when in ("area_before", "area")],
-            "correlations": sorted(pair["correlation"] for pair in filters),
-        }
-        for name, filters in found.items()
-    ]
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def _localisation(explainer: FilterExplainer, data: TensorDataModule) -> dict[st
 def _pictures(
     setup: Setup, cell: Cell, before: Subject, after: Subject, new: FilterExplainer
 ) -> tuple[list[str], dict[str, object]]:
-    """Filters before and after (same initial weights, so the same index) on one image a class, and their ramps."""
+    """Filters after the loss and those of the same index before it on one image a class, and their ramps."""
     options = setup.options
     old = FilterExplainer(before, options.figure.layer, MeasuredDescriber())
     pairs = []
