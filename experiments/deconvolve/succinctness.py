@@ -58,7 +58,9 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings = {}
     if {"plain", "literal"} <= swept.keys():
         facts["pairs"] = pairs_facts(swept["plain"], swept["literal"], layers, ends)
-        drawings["succinctness-pairs.png"] = pairs_figure(swept, layers[0])
+        drawings["succinctness-pairs.png"] = pairs_figure(
+            {name: swept[name] for name in ("plain", "literal")}, layers[0]
+        )
     return Summary(
         "DeConvolve, section 4.2: succinctness",
         columns=columns,

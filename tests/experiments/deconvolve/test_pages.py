@@ -192,7 +192,10 @@ def test_table_1_answers_whether_the_area_falls(areas: tuple[float, float], verd
     text = rendered("deconvolve/table1", table1(rows, []), rows, [])
     first = text.partition("<details>")[0]
     assert first.splitlines()[3].startswith(f"**{verdict}.**") and says in first
-    assert "correlate only 0.11 to 0.30" in first and "| eq. 1 | before | aa | bb |" in text
+    assert (
+        'correlate 0.11 to 0.30 (eq. 1): "before" and "after" are not the same filter' in first
+        and "| eq. 1 | before | aa | bb |" in text
+    )
 
 
 def test_table_1_of_older_records_has_one_matching() -> None:
