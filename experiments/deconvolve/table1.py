@@ -26,7 +26,6 @@ from xcnn.language import MeasuredDescriber
 from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
-
 SAME = 0.5  # correlation below which two filters are not called the same
 
 
