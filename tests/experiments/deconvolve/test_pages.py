@@ -8,6 +8,7 @@ import torch
 from experiments.deconvolve.ablation import summarise as ablation
 from experiments.deconvolve.feature_map_means import comparable, with_all_maps
 from experiments.deconvolve.figure1 import chosen
+from experiments.deconvolve.loss_grid import at_chance, grid_figures
 from experiments.deconvolve.readings import matching, pairs_facts
 from experiments.deconvolve.succinctness import summarise as succinctness
 from experiments.deconvolve.table1 import summarise as table1
@@ -113,6 +114,25 @@ def test_the_ablation_shows_both_areas_and_marks_the_probe() -> None:
     assert first.splitlines()[3].startswith("**Not reproduced.**")
     assert "it contradicts the long trainings: here the floors leave fewer filters dead" in text
     assert "than no penalty does (0.30 against 0.40), after 50 epochs more (0.30 against 0.20)" in text
+
+
+@pytest.mark.parametrize(("accuracy", "n", "guessing"), [(0.09, 2000, True), (0.11, 2000, True), (0.12, 2000, False)])
+def test_an_accuracy_is_at_chance_if_its_interval_reaches_a_tenth(accuracy: float, n: int, guessing: bool) -> None:
+    """The interval's half length is about 2 sqrt(0.1 0.9 / 2000), 0.013."""
+    (row,) = aggregate([record("literal-a0.1-b0.05", maps(0.2, 0.9, accuracy=accuracy), n=n)])
+    assert at_chance(row) == guessing
+
+
+def test_the_grid_has_a_panel_for_each_loss_and_a_figure_for_each_metric() -> None:
+    cells = [("literal", 0.1, 0.05), ("literal", 0.3, 0.05), ("floored", 0.1, 0.05)]
+    records = [record(f"{loss}-a{alpha}-b{beta}", maps(0.2, 0.5)) for loss, alpha, beta in cells]
+    for one, (_, alpha, beta) in zip(records, cells, strict=True):
+        one["settings"]["penalty"] = {"alpha": alpha, "beta": beta}
+    figures = grid_figures(aggregate([*records, record("literal", maps(0.2, 0.5))]))
+    assert sorted(figures) == [f"ablation-grid-{metric}.png" for metric in ("accuracy", "dead", "silent")]
+    words = [text.get_text() for panel in figures["ablation-grid-silent.png"].axes[:2] for text in panel.texts]
+    assert words == ["0.500", "0.500", "0.500", "–"]  # rows alpha; one of the second loss has not been run
+    assert grid_figures(aggregate([record("plain", maps(0.2, 0.5))])) == {}
 
 
 def floored(values: dict[str, float], epochs: int = 50) -> dict[str, Any]:
