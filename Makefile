@@ -42,7 +42,9 @@ help: ## this list
 
 env: $(environment) ## make .venv from requirements.lock (every other target does so on demand)
 
-demo: demo-shapes ## start here: filters and prototypes of networks trained on drawn images, under 4 minutes on 2 CPU cores
+demo: export XCNN_RESULTS ?= runs/demo
+demo: $(environment) ## start here: filters and prototypes of networks trained on drawn images, under 4 minutes on 2 CPU cores
+	$(PYTHON) -m experiments.demo.shapes
 	$(PYTHON) -m experiments.self_explanation.table2 sweep=shapes seed=0
 
 test: $(environment) ## the tests, without those that are slow or need real data
@@ -102,7 +104,7 @@ data-imagenette: $(environment) ## download Imagenette, ten classes of ImageNet 
 data-imagenet: $(environment) ## look for ImageNet's validation images, and say how to get them (by registration)
 	$(PYTHON) -m xcnn.data.download imagenet
 
-.PHONY: weights-resnet18 weights-resnet34 weights-resnet50 weights-vgg16 weights-vgg16-bn weights-densenet121 weights-vgg16-animals
+.PHONY: weights-resnet18 weights-resnet34 weights-resnet50 weights-vgg16 weights-vgg16-bn weights-densenet121 weights-vgg16-animals weights-vgg16-imagenette weights-vgg16-imagenette-linear
 weights-resnet18: $(environment) ## download torchvision's ImageNet weights of ResNet-18 (45 MB)
 	$(PYTHON) -m xcnn.models.download resnet18
 
@@ -121,6 +123,9 @@ weights-vgg16-bn: $(environment) ## likewise VGG-16 with BatchNorm (528 MB)
 weights-densenet121: $(environment) ## likewise DenseNet-121 (31 MB)
 	$(PYTHON) -m xcnn.models.download densenet121
 
+weights-vgg16-imagenette: pixel-ablation-cam-vgg16-imagenette ## train a classifier for Imagenette behind VGG-16's ImageNet convolutions
+weights-vgg16-imagenette-linear: pixel-ablation-cam-vgg16-imagenette ## the same, with one linear layer
+
 weights-vgg16-animals: pixel-ablation-cam-vgg16-animals ## train VGG-16 on the animals of Tiny ImageNet
 
 ##@ Experiments: <paper>-<name> runs experiments/<paper>/<name>.py. A training is done once for all that need it
@@ -136,10 +141,7 @@ $(foreach identity,$(experiments),$(eval $(call experiment,$(identity))))
 
 .PHONY: tables notebooks
 tables: $(environment) ## render the pages and the indices in results/README.md and README.md anew from the committed records
-	@for records in results/*/*.runs.jsonl; do \
-	  name=$${records#results/}; name=$${name%.runs.jsonl}; \
-	  if [ -e "$$records" ]; then $(PYTHON) -m "experiments.$$(echo "$$name" | tr / .)" render || exit; fi; \
-	done
+	$(PYTHON) -m tools.tables
 	$(PYTHON) -m tools.index write
 
 notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb

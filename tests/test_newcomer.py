@@ -15,10 +15,10 @@ from xcnn.launch import compose as composing
 METHOD = '''
 from torch import Tensor
 
-from xcnn.attribution import Method, Probe
+from xcnn.attribution import LayerMethod, Probe
 
 
-class Strongest(Method):
+class Strongest(LayerMethod):
     """The strongest channel of each location."""
 
     def __init__(self, model, layer, power=1.0):
@@ -34,6 +34,7 @@ method: strongest
 attribution:
   _target_: strongest.Strongest
   _partial_: true
+  layer: ${cam_layer}
   power: 2.0
 """
 ON_SHAPES = (*TINY, "model=conv3", "training=deconvolve", "penalty=none")
@@ -85,7 +86,8 @@ class Means(KMEx):
 
 def test_prototypes_of_ones_own_stand_beside_the_others(newcomer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = CONFIG.replace("strongest", "means").replace("Strongest", "Means").replace("attribution:", "prototypes:")
-    (newcomer / "conf" / "prototypes" / "means.yaml").write_text(config + "depth: 1\n")
+    config = config.replace("  layer: ${cam_layer}\n", "")
+    (newcomer / "conf" / "prototypes" / "means.yaml").write_text(config + "encoder: {blocks: '${blocks}', depth: 1}\n")
     (newcomer / "means.py").write_text(PROTOTYPES)
     small = ["seed=0", "batch=16", *(override for override in TINY if not override.startswith("data="))]
     for name in ("table1", "table2"):

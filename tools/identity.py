@@ -16,7 +16,7 @@ RULE = re.compile(r"^([a-z0-9][a-z0-9-]*):(?!=)([^#=\n]*)", re.MULTILINE)
 
 
 def targets(root: Path) -> dict[str, list[str]]:
-    """The targets that the Makefile writes out, with what each depends on; those of the experiments follow from files."""
+    """The targets that the Makefile writes out, with what each depends on; the experiments' follow from their files."""
     return {name: needs.split() for name, needs in RULE.findall((root / "Makefile").read_text())}
 
 

@@ -1,54 +1,162 @@
-"""The README's index of experiments, from their docstrings and results.
+"""The indices of all results: results/README.md, and its summary in README.md, from results/papers.yaml and the pages.
 
-python -m tools.index check    say whether it is stale
-python -m tools.index write    write it anew (`make tables` does)
+python -m tools.index check    say which is stale
+python -m tools.index write    write both anew (`make tables` does)
 """
 
-import ast
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
+
+import yaml
 
 from tools.identity import experiments
+from xcnn.report.page import handed_over, opening, plural, table
+from xcnn.report.verdicts import Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN = "<!-- experiments: written by `make tables` -->"
-END = "<!-- end of experiments -->"
-HEADINGS = ("Paper", "Command", "Reports", "Cost", "Deviations")
+BEGIN = "<!-- results: written by `make tables` -->"
+END = "<!-- end of results -->"
+VERDICTS: tuple[str, ...] = get_args(Verdict)
 
 
-def opening(path: Path) -> dict[str, str]:
-    """What an experiment's docstring opens with: `What`, its first line, and the text under each heading.
+@dataclass(frozen=True)
+class Item:
+    """A table, figure or section of a paper, and what stands of it here.
+
+    `verdict` is empty where the page does not hand one over; `ours` marks what the paper has nothing of.
+    """
+
+    identity: str
+    what: str
+    paper: str
+    found: str
+    verdict: str
+    n: str
+    command: str
+    page: bool
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper by its short name, with its title, authors, year and link as in CITATION.cff."""
+
+    name: str
+    title: str
+    authors: str
+    link: str
+    items: list[Item]
+
+
+def papers(root: Path) -> list[Paper]:
+    """What results/papers.yaml lists, with what the pages hand over.
 
     Raises:
-        ValueError: a heading is missing, empty or out of order.
+        ValueError: an experiment is not listed, or a paper is not in CITATION.cff.
     """
-    first, *lines = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines() or [""]
-    found: dict[str, str] = {"What": first.rstrip(".").replace("|", r"\|")}
-    for line in lines:
-        name, colon, text = line.partition(":")
-        if colon and name in HEADINGS:
-            found[name] = text.strip()
-        elif line.strip() and len(found) > 1:
-            found[list(found)[-1]] += f" {line.strip()}"
-    if tuple(found)[1:] != HEADINGS or not all(found.values()):
-        raise ValueError(f"{path}: the docstring has {', '.join(list(found)[1:])}; it needs {', '.join(HEADINGS)}.")
+    cited = {one["title"]: one for one in yaml.safe_load((root / "CITATION.cff").read_text())["references"]}
+    known = set(experiments(root))
+    found = []
+    for name, listed in yaml.safe_load((root / "results/papers.yaml").read_text()).items():
+        if name != "demo" and listed["title"] not in cited:
+            raise ValueError(f"results/papers.yaml: {listed['title']!r} is not in CITATION.cff")
+        items = [_item(root, f"{name}/{one['experiment']}", one, known) for one in listed["items"]]
+        found.append(Paper(name, listed["title"], *_source(cited.get(listed["title"], {})), items))
+    unlisted = known - {item.identity for paper in found for item in paper.items}
+    if unlisted:
+        raise ValueError(f"results/papers.yaml does not list {', '.join(sorted(unlisted))}")
     return found
 
 
+def _item(root: Path, identity: str, listed: dict[str, Any], known: set[str]) -> Item:
+    page = root / "results" / f"{identity}.md"
+    line = handed_over(page) or {}
+    command = ""
+    if identity in known:
+        command = opening(root / "experiments" / f"{identity}.py")["Command"].split(" [")[0]
+    return Item(
+        identity,
+        listed["what"],
+        listed["paper"],
+        line.get("ours", ""),
+        line.get("verdict", "" if page.is_file() else "not run"),
+        "; ".join(_range(line["n"][kind], kind) for kind in ("images", "seeds")) if line else "",
+        command,
+        page.is_file(),
+        listed.get("ours", False),
+    )
+
+
+def _range(ends: list[int], kind: str) -> str:
+    low, high = ends
+    return plural(high, kind.removesuffix("s")) if low == high else f"{low:,} to {high:,} {kind}"
+
+
+def _source(reference: dict[str, Any]) -> tuple[str, str]:
+    """Authors with the year, and a link; empty where CITATION.cff has none."""
+    if not reference:
+        return "", ""
+    names = [one.get("family-names") or one["name"] for one in reference["authors"]]
+    several = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+    links = [one["value"] for one in reference.get("identifiers", [])]
+    arxiv = next((one.removeprefix("arXiv:") for one in links if one.startswith("arXiv:")), "")
+    return f"{several} {reference['year']}", reference.get("url") or (arxiv and f"https://arxiv.org/abs/{arxiv}")
+
+
 def index(root: Path) -> str:
-    """A Markdown table with a row per experiment."""
-    rows = ["| experiment | what | command | result |", "|---|---|---|---|"]
-    for identity in experiments(root):
-        text = opening(root / "experiments" / f"{identity}.py")
-        page = f"results/{identity}.md"
-        result = f"[{page.removeprefix('results/')}]({page})" if (root / page).is_file() else "not run yet"
-        command = text["Command"].split(" [")[0]
-        rows.append(f"| [{identity}](experiments/{identity}.py) | {text['What']} | `{command}` | {result} |")
-    return "\n".join(rows)
+    """The text of results/README.md."""
+    parts = [
+        "# Results",
+        "Every table, figure and measured section of the papers: what the paper prints, what is found here, and the "
+        "verdict. Generated by `make tables` from [papers.yaml](papers.yaml) and the pages; each page says where its "
+        "numbers come from.",
+        "\n".join(_meanings()),
+    ]
+    for paper in papers(root):
+        title = f"[{paper.title}]({paper.link})" if paper.link else paper.title
+        parts += [f'<a id="{paper.name}"></a>\n\n## {title}', paper.authors]
+        lines = [
+            [
+                f"[{item.what}]({item.identity}.md)" if item.page else item.what,
+                item.paper,
+                item.found or "–",
+                f"**{item.verdict}**" if item.verdict else "–",
+                item.n or "–",
+                f"`{item.command}`" if item.command else "–",
+            ]
+            for item in paper.items
+        ]
+        parts.append(table(["what", "paper", "ours", "verdict", "n", "command"], lines))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def with_index(readme: str, root: Path) -> str:
-    """The README's text with a fresh index between its two markers.
+def _meanings() -> Iterator[str]:
+    meanings = {
+        "reproduced": "every measured number of the paper lies within our 95 % interval, and every claim holds",
+        "not reproduced": "some number or claim does not",
+        "not comparable": "our data, weights or training are too far from the paper's to bear on it",
+        "not run": "nothing is measured",
+    }
+    return (f"- **{verdict}**: {meanings[verdict]}" for verdict in VERDICTS)
+
+
+def summary(root: Path) -> str:
+    """Counts of verdicts by paper, for README.md; without what the papers have nothing of."""
+    lines = []
+    for paper in papers(root):
+        counts = Counter(item.verdict for item in paper.items if not item.ours)
+        if counts:
+            name = f"[{paper.title}](results/README.md#{paper.name})"
+            lines.append([f"{name} ({paper.authors})", *(counts[verdict] or "–" for verdict in VERDICTS)])
+    return table(["paper", *VERDICTS], lines)
+
+
+def with_summary(readme: str, root: Path) -> str:
+    """The README's text with a fresh summary between its two markers.
 
     Raises:
         ValueError: the markers are not there, once each and in order.
@@ -56,24 +164,31 @@ def with_index(readme: str, root: Path) -> str:
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in rest or END in after:
-        raise ValueError(f"README.md must have the lines {BEGIN} and {END}, once each: the index stands between them.")
-    return f"{before}{BEGIN}\n{index(root)}\n{END}{after}"
+        raise ValueError(
+            f"README.md must have the lines {BEGIN} and {END}, once each: the summary stands between them."
+        )
+    return f"{before}{BEGIN}\n{summary(root)}\n{END}{after}"
 
 
 def main(arguments: list[str]) -> int:
     if arguments not in (["check"], ["write"]):
         print(__doc__, file=sys.stderr)
         return 2
-    readme = ROOT / "README.md"
     try:
-        fresh = with_index(readme.read_text(), ROOT)
+        fresh = {
+            ROOT / "README.md": with_summary((ROOT / "README.md").read_text(), ROOT),
+            ROOT / "results/README.md": index(ROOT),
+        }
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    stale = [path for path, text in fresh.items() if not path.is_file() or path.read_text() != text]
     if arguments == ["write"]:
-        readme.write_text(fresh)
-    elif readme.read_text() != fresh:
-        print("the README's index is stale. Run `make tables` and commit README.md.", file=sys.stderr)
+        for path in stale:
+            path.write_text(fresh[path])
+    elif stale:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        print(f"stale: {names}. Run `make tables` and commit what it writes.", file=sys.stderr)
         return 1
     return 0
 

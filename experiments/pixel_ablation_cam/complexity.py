@@ -16,6 +16,7 @@ import torch
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import Setup, launch
 from xcnn.metrics.cost import beside_forward
+from xcnn.models import split_at
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 from xcnn.report.tables import Record, markdown
 
@@ -29,7 +30,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     images = subject.normalise(subject.scaled(subject.pictures.read(range(options.batch))))
     values, found = beside_forward(subject.network, images, {"map": lambda: method.explain(images)}, options.repeats)
     values["ablations"] = float(found["map"].ablations.double().mean())
-    maps = list(method.probe(images[:1]).features.shape[1:])
+    maps = list(split_at(subject.network, options.cam_layer).trunk(images[:1]).shape[1:])
     return subject.measured(values, len(images), details={"maps": maps, "threads": options.threads})
 
 

@@ -62,8 +62,8 @@ def _facts(group: Mapping[str, Row], paper: Sequence[PaperNumber]) -> dict[str, 
     """What the template says of a network, as numbers.
 
     `agreeing` counts the paper's numbers that agree by protocol, `ordered` names the metrics in which the paper's order
-    of methods holds, `cheaper` the controls that lose no more confidence than Pixel Ablation-CAM, `apart` how far the map
-    of drops is at most from Grad-CAM's under threshold, `overhead` is the time of all cells in their counted passes.
+    of methods holds, `cheaper` the controls that lose no more confidence than Pixel Ablation-CAM; `apart` is how far
+    the map of drops is at most from Grad-CAM's under threshold, `overhead` the time of all cells in counted passes.
     """
     every = choices(next(iter(group.values())))
     named = [group[method] for method in NAMED if method in group]

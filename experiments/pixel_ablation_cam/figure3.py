@@ -77,8 +77,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         reference, *others = figure["methods"]
         parts += [
             f"{network} at {record['details']['layer']}. Drawn: {selection_words(figure, [network])}. An explanation "
-            f"map keeps the highest {figure['fraction']:.0%} of the map's pixels, ties in reading order, as many for every "
-            "method.",
+            f"map keeps the highest {figure['fraction']:.0%} of the map's pixels, ties in reading order, as many for "
+            "every method.",
             f"Measured on {record['n']} pictures: {Rule(**figure['measured']).words([network])}, or as many as there "
             "are. A box is covered if at least half of its pixels are kept, and touched if any is; the first two "
             "columns are the share of a picture's boxes, the last three the share of pictures. 95 % intervals over "

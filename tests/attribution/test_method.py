@@ -15,9 +15,11 @@ from xcnn.attribution import (
     AblationCAM,
     AblationCAMPlusPlus,
     ActivationSum,
+    Batch,
     Centre,
     GradCAM,
     GradCAMPlusPlus,
+    LayerMethod,
     Method,
     PixelAblationCAM,
     Probe,
@@ -155,7 +157,7 @@ def state(model: nn.Module) -> dict[str, object]:
     }
 
 
-class Broken(Method):
+class Broken(LayerMethod):
     """Fails when it has used everything."""
 
     uses_gradient = True
@@ -279,7 +281,7 @@ def test_layers_without_maps_and_networks_without_classes() -> None:
 
 
 def test_a_map_that_is_not_finite() -> None:
-    class Infinite(Method):
+    class Infinite(LayerMethod):
         def attribute(self, probe: Probe) -> Tensor:
             return probe.features.sum(1) / 0
 
@@ -335,3 +337,57 @@ def test_autocast_under_inference_mode(kind: type[Method]) -> None:
         with torch.inference_mode():
             found = kind(network, "layer4")(images.clone())
     assert torch.equal(found, expected) and found.dtype == torch.float32
+
+
+class Brightness(Method):
+    """A method without a layer: the absolute gradient of the score, summed over the colours."""
+
+    def maps(self, batch: Batch) -> Tensor:
+        images = batch.images.detach().requires_grad_()
+        with torch.enable_grad():
+            score = self.network(images).gather(1, batch.targets[:, None]).sum()
+        batch.ablations += 1
+        return torch.autograd.grad(score, images)[0].abs().sum(1)
+
+
+def test_a_method_without_a_layer() -> None:
+    model, images = headed("convolution, relu"), pictures(2, 4, 7)
+    hook = model.features.register_forward_hook(lambda *_: pytest.fail("a hook of the user's ran"))
+    method = Brightness(model.train())
+    before, kept = state(model), images.clone()
+    found = method.explain(images, [1, 2])
+    hook.remove()
+    x = images.clone().requires_grad_()
+    logits = model.eval()(x)
+    (gradient,) = torch.autograd.grad(logits[0, 1] + logits[1, 2], x)
+    torch.testing.assert_close(found.maps, gradient.abs().sum(1))
+    torch.testing.assert_close(found.logits, logits.detach())
+    assert found.targets.tolist() == [1, 2] and found.ablations.tolist() == [1, 1]
+    model.train()
+    model.features.register_forward_hook(lambda *_: None)
+    assert before["tensors"] == state(model)["tensors"] and torch.equal(images, kept)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
+        assert torch.equal(method(images.clone(), [1, 2]), found.maps)
+        assert torch.equal(method.logits(images.clone()), found.logits)
+    predicted = method.explain(images)
+    assert torch.equal(predicted.targets, logits.argmax(1)) and predicted.maps.dtype == torch.float64
+    for wrong, message in ((9, "target 9 is out of range"), ([1], "one class for each"), (0.5, "pass class indices")):
+        with pytest.raises(UserError, match=message):
+            method(images, wrong)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"NaN or infinity in the logits, for image\(s\) 1 of"):
+        method(images.index_fill(0, torch.tensor([1]), torch.nan))
+    with pytest.raises(UserError, match=r"output has shape \(2, 128, 1, 1\); \(N, classes\) is needed"):
+        Brightness(conv3()[:-2])(torch.rand(2, 3, 8, 8))
+
+
+def test_images_of_another_type_than_the_weights() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    for method in (Brightness(conv3().bfloat16()), GradCAM(conv3().bfloat16(), "relu3")):
+        for call in (method, method.logits):
+            with pytest.raises(
+                UserError, match=r"images are torch.float32 .* weights torch.bfloat16 .*images.to\('cpu', "
+            ):
+                call(images)
+        assert method(images.bfloat16()).dtype == torch.float32
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert method(images).isfinite().all()

@@ -94,8 +94,9 @@ def test_curves_plot() -> None:
     five = (*METHODS[:4], "random")
     many = curves_plot({"insertion": {name: Curve(rising, rising, rising) for name in five}})
     lines = many.axes[0].get_lines()
-    for look in ("_color", "_marker", "_unscaled_dash_pattern"):
-        assert len({str(getattr(line, look)) for line in lines}) == len(lines), look
+    assert len({line.get_color() for line in lines}) == len(lines)
+    assert len({line.get_marker() for line in lines}) == len(lines)
+    assert len({str(getattr(line, "_unscaled_dash_pattern")) for line in lines}) == len(lines)  # noqa: B009
     assert [text.get_text() for text in many.legends[0].get_texts()] == list(five)
     with pytest.raises(UserError, match="5 curves in a panel are not told apart"):
         curves_plot({"insertion": {name: Curve(rising, rising, rising) for name in METHODS}})

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 import xcnn.launch.run as launcher
 from tests.conftest import TINY, tree
 from xcnn.errors import UserError
+from xcnn.fingerprint import differences, fingerprint
 from xcnn.launch import launch
 from xcnn.launch.compose import (
     AMOUNTS,
@@ -114,14 +115,31 @@ def test_what_a_cell_uses_of_other_configurations_is_a_setting_of_it() -> None:
     assert "variants" not in cell_of(compose("self_explanation/table2")).settings
 
 
-def test_settings_of_committed_results_are_still_theirs() -> None:
-    """A changed fingerprint would refuse every finished cell."""
-    for path in sorted((REPOSITORY / "results").glob("*/*.runs.jsonl")):
-        record = json.loads(path.read_text().splitlines()[0])
-        if record["settings"]["model"].get("weights"):
-            continue  # their hash needs the file
+def committed() -> list[Path]:
+    return sorted((REPOSITORY / "results").glob("*/*.runs.jsonl"))
+
+
+@pytest.mark.parametrize("path", committed(), ids=lambda path: f"{path.parent.name}/{path.stem.split('.')[0]}")
+def test_the_fingerprint_of_every_committed_record_is_that_of_todays_configuration(path: Path) -> None:
+    """A changed fingerprint would refuse every finished cell; a restated record says what it was before."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    cells = {record["cell"]: record for record in records if "pooled" not in record["details"]}
+    for record in cells.values():
         own = [override for override in record["overrides"] if not override.startswith(("experiment=", "identity="))]
-        assert cell_of(compose(record["experiment"], own), own).settings == record["settings"], path
+        own.append(f"protocol={record['settings']['protocol']}")  # a page says where today's is another
+        cell = cell_of(compose(record["experiment"], own), own)
+        today = json.loads(json.dumps(cell.settings))
+        for part, key in (("model", "weights"), ("data", "files")):  # their hash needs the file
+            if (today.get(part) or {}).get(key):
+                today[part][key]["hash"] = record["settings"][part][key]["hash"]
+        assert differences(record["settings"], today) == []
+        assert record["fingerprint"] == fingerprint(today), record["cell"]
+        assert cell.name == record["cell"]
+    for record in records:
+        if "pooled" in record["details"]:
+            members = {cell: cells[cell]["fingerprint"] for cell in record["details"]["pooled"]}
+            assert record["details"]["pooled"] == members
+            assert record["fingerprint"] == fingerprint({"settings": record["settings"], "members": members})
 
 
 def test_weights_are_told_apart_by_name_and_content_not_by_place(places: Path) -> None:
@@ -250,6 +268,46 @@ def test_what_a_user_can_mend_is_one_message_and_nothing_half_written(
     assert not list(places.rglob("result.json")) and not list(places.rglob("*.md"))
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.optimizer.lr=-1", "Invalid learning rate: -1"),
+        ("trainer.precision=16", "unknown precision 16; there are: auto, 32-true, bf16-mixed"),
+        ("trainer.devices=0", "devices"),
+        ("batch=0", "batch must be at least 1, not 0"),
+        ("chunk=0", "chunk must be at least 1, not 0"),
+        ("chunk=-8", "chunk must be at least 1, not -8"),
+        ("chunk=41", "chunk=41 does not hold whole batches of 8 images: choose a multiple, such as chunk=40"),
+        ("fraction=abc", "fraction must be a number, such as 0.2, not 'abc'"),
+        ("seed=", "seed must be a whole number, such as 0, not ''"),
+        ("seed=0.5", "seed must be a whole number, such as 0, not 0.5"),
+        ("trainer.channels_last=1", "trainer.channels_last must be true or false"),
+        ("data.batch_size=0", "data.batch_size must be at least 1, not 0"),
+        (
+            "attribution=null",
+            "attribution=null names no attribution; there are: ablation_cam",
+        ),
+        ("attribution=heat", "there is no attribution 'heat'; there are: ablation_cam"),
+        ("n_classes=7", "shapes has 10 classes, and the network 7"),
+        ("cell=..", "not dots alone"),
+        ("cell=.", "not dots alone"),
+        pytest.param(
+            "trainer=gpu",
+            "sees no GPU here",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+def test_values_that_cannot_be_are_refused_with_the_remedy(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], override: str, expected: str
+) -> None:
+    embedded = [*TINY, "model=conv3", "training=deconvolve", "penalty=none", "attribution=random", "cell=one"]
+    embedded = [each for each in embedded if each.split("=")[0] != override.split("=")[0]]
+    message = refusal(monkeypatch, capsys, "pixel_ablation_cam/table1", *embedded, override)
+    assert expected in message and len(message.splitlines()) <= 3, message
+    assert not list(places.rglob("result.json")) and not (places / "runs" / "result.json").exists()
+
+
 def test_a_results_folder_that_cannot_be_written_is_said_before_any_work(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -284,7 +342,7 @@ def test_what_a_sweep_optional_sweeps_is_said_and_the_rest_is_published(
     said = capsys.readouterr()
     assert "sweep imagenet is not run: the ImageNet validation images are not there" in said.err
     page = (places / "results/pixel_ablation_cam/table2.md").read_text()
-    assert "not run: no VGG-16 weights here" in page and "| random |" in page
+    assert "not run: no VGG-16 weights here" in page and "| random map |" in page
     for asked, absent in (
         (["pixel_ablation_cam/table2", "sweep=imagenet"], "the ImageNet validation images are not there"),
         (["self_explanation/figure1", "recipe=cub200"], "CUB-200-2011 is not there"),  # may lack it, but it is all

@@ -9,7 +9,7 @@ from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
 from xcnn.errors import UserError
-from xcnn.models import backbone, fine_tuned, restate_batch_norm, save_weights
+from xcnn.models import backbone, fine_tuned, recalibrate_batch_norm, save_weights
 from xcnn.models.fine_tuned import statistics_folded
 
 NAME = "shufflenet_v2_x0_5"  # small, and with a linear layer at the end
@@ -83,7 +83,7 @@ def test_networks_that_cannot_be_fine_tuned_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folded", [True, False])
-def test_batch_norm_restated_does_the_same_in_both_modes(network: nn.Module, images: Tensor, folded: bool) -> None:
+def test_batch_norm_recalibrated_does_the_same_in_both_modes(network: nn.Module, images: Tensor, folded: bool) -> None:
     if not folded:
         for norm in norms(network):
             norm.running_mean.normal_(0, 0.3)
@@ -94,7 +94,7 @@ def test_batch_norm_restated_does_the_same_in_both_modes(network: nn.Module, ima
     assert (logits(network, images, training=True) - expected).abs().max() > 0.1 * scale  # what is to be mended
     elsewhere = torch.rand(5, 3, 40, 40, dtype=torch.float64)
     unseen = logits(network, elsewhere)
-    restate_batch_norm(network, images)
+    recalibrate_batch_norm(network, images)
     assert not statistics_folded(network)
     torch.testing.assert_close(logits(network, images), expected, rtol=0, atol=1e-10 * scale.item())
     torch.testing.assert_close(logits(network, elsewhere), unseen, rtol=0, atol=1e-10 * unseen.std().item())
@@ -103,7 +103,7 @@ def test_batch_norm_restated_does_the_same_in_both_modes(network: nn.Module, ima
 
 
 def test_buffers_are_the_statistics_of_each_layers_input(network: nn.Module, images: Tensor) -> None:
-    restate_batch_norm(network, images)
+    recalibrate_batch_norm(network, images)
     seen: dict[nn.Module, Tensor] = {}
     for norm in norms(network):
         norm.register_forward_pre_hook(lambda norm, inputs: seen.update({norm: inputs[0].clone()}))
@@ -128,7 +128,7 @@ def test_the_rest_of_the_network_is_left_as_it_was(network: nn.Module, images: T
     }
     for batch in (images, images[:, :2]):  # the second fails within the network
         try:
-            restate_batch_norm(network, batch)
+            recalibrate_batch_norm(network, batch)
         except RuntimeError:
             assert batch.shape[1] == 2
         assert {name: module.training for name, module in network.named_modules()} == modes

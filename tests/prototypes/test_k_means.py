@@ -11,14 +11,16 @@ from torch import Tensor
 
 from xcnn.errors import UserError
 from xcnn.metrics.cost import peak_bytes
-from xcnn.prototypes import k_means
-from xcnn.prototypes.k_means import KMeans, nearest
+from xcnn.prototypes.k_means import KMeans, distances, nearest
+from xcnn.prototypes.k_means import rows as rows_module
+from xcnn.prototypes.k_means.rows import HeldRows
+from xcnn.prototypes.k_means.seeding import k_means_plus_plus
 
 
 @pytest.fixture(autouse=True)
 def _many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(k_means, "LEAST_ROWS", 64)
-    monkeypatch.setattr(k_means, "PIECE_BYTES", 0)
+    monkeypatch.setattr(rows_module, "LEAST_ROWS", 64)
+    monkeypatch.setattr(rows_module, "PIECE_BYTES", 0)
 
 
 def blobs(n: int, d: int, centres: int, dtype: torch.dtype = torch.float64, apart: float = 1.0) -> Tensor:
@@ -96,10 +98,10 @@ def test_a_large_mean_costs_no_accuracy() -> None:
 
 
 @pytest.mark.parametrize("sets", [1, 2])
-@pytest.mark.parametrize(("m", "width"), [(k_means.TALL, k_means.WIDE), (k_means.TALL - 1, 7)])
+@pytest.mark.parametrize(("m", "width"), [(distances.TALL, distances.WIDE), (distances.TALL - 1, 7)])
 def test_scores_are_squared_distances_less_the_rows_lengths(sets: int, m: int, width: int) -> None:
     rows, centroids = torch.randn(sets, m, width), torch.randn(sets, 3, 4, width)
-    found = k_means._scores(rows, centroids) + rows.square().sum(-1)[:, None, None]
+    found = distances.relative_distances(rows, centroids) + rows.square().sum(-1)[:, None, None]
     expected = torch.cdist(rows[:, None].double(), centroids.double()).square().mT
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5 * width)
 
@@ -183,7 +185,7 @@ def test_memory_does_not_grow_with_the_rows() -> None:
 def test_seeding_is_as_good_as_scikit_learns() -> None:
     """Mean inertia of greedy k-means++ within four standard errors; the variant of one candidate is off by ten."""
     rows, tries = blobs(300, 2, 12, apart=4), 300
-    starts = k_means._plus_plus(k_means._Held([rows]), 10, tries, seed=0)[0] + rows.mean(0)
+    starts = k_means_plus_plus(HeldRows([rows]), 10, tries, seed=0)[0] + rows.mean(0)
     theirs = np.stack([kmeans_plusplus(rows.numpy(), 10, random_state=seed)[0] for seed in range(tries)])
     ours, expected = (
         torch.cdist(rows, start).amin(-1).square().sum(-1) for start in (starts, torch.from_numpy(theirs))

@@ -1,7 +1,8 @@
-"""A page in the order of the base template, filled from records; filters; and errors that name the template."""
+"""A page in the order of the base template, filled from records; and errors that name the template."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,7 @@ import pytest
 from tests.report.test_tables import record
 from xcnn.errors import UserError
 from xcnn.report import PaperNumber, Row, Summary, aggregate, claim, compare
-from xcnn.report.page import (
-    Column,
-    Page,
-    details,
-    handed_over,
-    interval,
-    number,
-    opening,
-    percent,
-    plural,
-    shared,
-    signed,
-    table,
-)
-from xcnn.report.verdicts import Interval
+from xcnn.report.page import Column, Page, handed_over, opening, shared
 
 HEADINGS = ("Paper", "Command", "Reports", "Cost", "Deviations")
 TITLES = {
@@ -40,7 +27,8 @@ CHILD = """{% extends "page.md.jinja" %}
 KMEx {{ facts.kmex.mean["test"] | number(1) }} %
 {% endblock %}
 {% block table %}
-{{ table(["", "toy"], [[titled("kmex"), beside("kmex", "test", "toy")], [titled("cnn"), beside("cnn", "test", "toy")]]) }}
+{% set kmex = [titled("kmex"), beside("kmex", "test", "toy")] %}
+{{ table(["", "toy"], [kmex, [titled("cnn"), beside("cnn", "test", "toy")]]) }}
 {% endblock %}
 {% block figure %}{{ picture("table9-a.png", "What it
 shows.") }}{% endblock %}
@@ -100,7 +88,7 @@ def test_the_order_of_a_page(folder: Path) -> None:
         '<!-- xcnn {"identity": "paper/table9", "verdict": "reproduced"',
         "# Table 9",
         "**Reproduced.** KMEx has 98.5 [92.1, 104.9].",
-        "| KMEx has a higher test accuracy, % than CNN | above 0 | +1.00 [+1.00, +1.00] | 2 seeds, paired | **holds** |",
+        "| KMEx has a higher test accuracy, % than CNN | above 0 | +1.00 [+1.00, +1.00] | 2 seeds, paired | **holds**",
         "| KMEx | 98.6 / 98.5 [92.1, 104.9] ✓ |",
         "brackets are 95 % intervals over seeds (Student's t).",
         "![table9-a](table9-a.png)\n\nWhat it shows.",
@@ -159,6 +147,17 @@ def test_records_say_what_was_restated_and_which_weights(folder: Path) -> None:
     assert "- weights: before: 1234, quantised; conv3: w\n" in text
 
 
+def test_records_of_an_earlier_protocol_are_said(folder: Path) -> None:
+    records = [full("kmex", 0, 98.0), full("cnn", 0, 97.0)]
+    for one, protocol in zip(records, (1, 2), strict=True):
+        one["settings"]["protocol"] = protocol
+    said = "Measured by protocol 1 of this experiment; its code now measures by protocol 2"
+    assert said in replace(page(records), protocol=2).render(folder)
+    for today in (None, 1):
+        records[1]["settings"]["protocol"] = 1
+        assert "by protocol" not in replace(page(records), protocol=today).render(folder)
+
+
 def test_a_name_without_a_title_and_one_by_pattern() -> None:
     made = page()
     assert made.titled("grid-a0.1") == "grid-a0.1" and made.titled("other") == "other"
@@ -187,18 +186,6 @@ def test_mistakes_in_a_template_are_located(folder: Path, broken: str, message: 
     (folder / "paper/table9.md.jinja").write_text(broken)
     with pytest.raises(UserError, match=message):
         page().render(folder)
-
-
-def test_filters() -> None:
-    assert (number(1234.5678, 1), number(None), number(float("nan"))) == ("1,234.6", "–", "–")
-    assert (percent(0.708, 1), percent(None)) == ("70.8 %", "–")
-    assert (signed(1.25), signed(-0.04, 2)) == ("+1.2", "-0.04")
-    assert interval(Interval(0.5, 0.25, 0.75, "images", 9), 2) == "0.50 [0.25, 0.75]"
-    assert interval(Interval(0.5, 0.5, 0.5, "none", 9), 2, sign=True) == "+0.50" and interval(None) == "–"
-    assert [plural(n, "seed") for n in (0, 1, 1000)] == ["0 seeds", "1 seed", "1,000 seeds"]
-    assert plural(2, "agrees", "agree") == "2 agree"
-    assert table(["a", 1], [["b|c", "d\ne"]]) == "| a | 1 |\n| --- | --- |\n| b\\|c | d e |"
-    assert details("More", " \n") == "" and "<summary>More</summary>\n\ntext\n\n</details>" in details("More", "text\n")
 
 
 @pytest.mark.parametrize("heading", HEADINGS)

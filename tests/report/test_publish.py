@@ -143,17 +143,17 @@ def test_a_template_is_filled_and_the_terminal_shows_its_rows(cells: Path, conve
     assert sum(line.startswith("picture: ") for line in lines) == 2
 
 
-def rows_of(cells: Path, method: str, values: list[float]) -> None:
+def rows_of(runs: Path, method: str, values: list[float]) -> None:
     frame = pd.DataFrame({"image": range(len(values)), "id": [f"a{k}" for k in range(len(values))], "drop": values})
-    frame.to_parquet(cells / f"runs/paper/table/toy-conv3-{method}-s0/rows.parquet", index=False)
+    frame.to_parquet(runs / f"paper/table/toy-conv3-{method}-s0/rows.parquet", index=False)
 
 
 def test_rows_are_kept_where_the_experiment_asks_for_it(cells: Path, tmp_path: Path) -> None:
     def keeping(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         return replace(summarise(rows, paper), keep_rows=True)
 
-    rows_of(cells, "plain", [0.1, 0.2, 0.3])
-    rows_of(cells, "loss", [1.0, 2.0])
+    rows_of(cells / "runs", "plain", [0.1, 0.2, 0.3])
+    rows_of(cells / "runs", "loss", [1.0, 2.0])
     page = publish("paper/table", cells / "runs", cells / "results", keeping, to_wandb=False)
     kept = pd.read_parquet(page.parent / "table.rows.parquet")
     assert kept["cell"].tolist() == ["toy-conv3-loss-s0"] * 2 + ["toy-conv3-plain-s0"] * 3
@@ -170,11 +170,11 @@ def test_rows_are_kept_where_the_experiment_asks_for_it(cells: Path, tmp_path: P
     finish(tmp_path / "elsewhere", "loss", 0, 0.99)  # a machine that has only this cell
     publish("paper/table", tmp_path / "elsewhere", cells / "results", keeping, to_wandb=False)
     assert (page.parent / "table.rows.parquet").read_bytes() == before
-    rows_of(cells, "loss", [5.0])
-    publish("paper/table", cells / "runs", cells / "results", keeping, to_wandb=False)
+    rows_of(tmp_path / "elsewhere", "loss", [5.0])
+    publish("paper/table", tmp_path / "elsewhere", cells / "results", keeping, to_wandb=False)
     assert pd.read_parquet(page.parent / "table.rows.parquet")["drop"].tolist() == pytest.approx([5.0, 0.1, 0.2, 0.3])
-    rows_of(cells, "loss", np.random.default_rng(0).random(400_000).tolist())
-    with pytest.raises(UserError, match=r"are 1\.\d MB, and table\.rows\.parquet is to have at most 1\.5"):
+    rows_of(cells / "runs", "loss", np.random.default_rng(0).random(400_000).tolist())
+    with pytest.raises(UserError, match=r"are 3\.\d MB, and table\.rows\.parquet is to have at most 1\.5"):
         publish("paper/table", cells / "runs", cells / "results", keeping, to_wandb=False)
 
 

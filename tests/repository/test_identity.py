@@ -1,4 +1,4 @@
-"""`<paper>/<name>` stands in its configuration, its experiment, its target and its results, or in none of them."""
+"""`<paper>/<name>` stands in its configuration, its experiment, its page template and its results, or in none."""
 
 import re
 import shutil
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tools.environment import ROOT
-from tools.identity import RESULTS, experiments, missing, target, targets
-from tools.index import BEGIN, END, HEADINGS, opening, with_index
+from tools.identity import PAGE, RESULTS, experiments, missing, target
+from xcnn.report.page import opening
 
-PLACES = ("configuration", "experiment", "target", "result")
+PLACES = ("configuration", "experiment", "template", "result")
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def whole(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Makefile", tmp_path)
     for identity in experiments(tmp_path):
+        (tmp_path / "experiments" / f"{identity}{PAGE}").touch()
         for suffix in RESULTS:
             page = tmp_path / "results" / f"{identity}{suffix}"
             page.parent.mkdir(parents=True, exist_ok=True)
@@ -33,14 +34,9 @@ def remove(root: Path, identity: str, place: str) -> list[str]:
     files = {
         "configuration": [f"conf/experiment/{identity}.yaml"],
         "experiment": [f"experiments/{identity}.py"],
+        "template": [f"experiments/{identity}{PAGE}"],
         "result": [f"results/{identity}{suffix}" for suffix in RESULTS],
     }
-    if place == "target":
-        makefile = root / "Makefile"
-        text, count = re.subn(rf"^{target(identity)}:.*\n", "", makefile.read_text(), flags=re.MULTILINE)
-        assert count == 1
-        makefile.write_text(text)
-        return [f"{identity}: no target {target(identity)} in the Makefile"]
     for file in files[place]:
         (root / file).unlink()
     return [f"{identity}: no {file}" for file in files[place]]
@@ -57,7 +53,7 @@ def test_one_place_missing(whole: Path, identity: str, place: str) -> None:
     assert owed and sorted(missing(whole)) == sorted(owed)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [place for place in PLACES if place != "experiment"])  # which alone is shared code
 def test_three_places_missing(whole: Path, place: str) -> None:
     owed = [line for other in PLACES if other != place for line in remove(whole, "deconvolve/figure1", other)]
     assert sorted(missing(whole)) == sorted(owed)
@@ -71,7 +67,7 @@ def test_only_one_of_the_two_results(whole: Path) -> None:
 def test_target_of_a_paper_without_any_file(whole: Path) -> None:
     with (whole / "Makefile").open("a") as makefile:
         makefile.write("\nwhite-box-table9: ; true\n")
-    assert len(missing(whole)) == 4
+    assert len(missing(whole)) == 5
     assert all(line.startswith("white_box/table9: no ") for line in missing(whole))
 
 
@@ -80,42 +76,20 @@ def test_experiment_opens_with_its_headings(identity: str) -> None:
     text = opening(ROOT / "experiments" / f"{identity}.py")
     command = re.match(r"make ([a-z0-9-]+)", text["Command"])
     assert command, "Command: starts with `make <target>`"
-    asked = command[1]
-    assert asked == target(identity) or target(identity) in targets(ROOT)[asked]  # `make demo` is demo-shapes
+    module = f"-m experiments.{identity.replace('/', '.')}"
+    runs = (ROOT / "Makefile").read_text().partition(f"\n{command[1]}: ")[2].partition("\n\n")[0]
+    assert command[1] == target(identity) or module in runs  # `make demo` is demo/shapes, in a place of its own
 
 
-@pytest.mark.parametrize("heading", HEADINGS)
-def test_heading_missing(tmp_path: Path, heading: str) -> None:
-    lines = [f"{name}: text\n    more of {name}" for name in HEADINGS if name != heading]
-    (tmp_path / "table9.py").write_text('"""Title.\n\n' + "\n".join(lines) + '\n"""\n')
-    with pytest.raises(ValueError, match=f"needs .*{heading}"):
-        opening(tmp_path / "table9.py")
+def test_what_a_paper_shares_is_no_experiment(whole: Path) -> None:
+    (whole / "experiments/deconvolve/shared.py").touch()
+    (whole / "experiments/deconvolve/shared.jinja").touch()
+    assert missing(whole) == [] and "deconvolve/shared" not in experiments(whole)
+    (whole / "experiments/deconvolve/shared.md.jinja").touch()
+    assert "deconvolve/shared: no conf/experiment/deconvolve/shared.yaml" in missing(whole)
 
 
-def test_headings_with_several_lines(tmp_path: Path) -> None:
-    lines = [f"{name}:   text\n    more: of {name}" for name in HEADINGS]
-    (tmp_path / "table9.py").write_text('"""Title.\n\n' + "\n".join(lines) + '\n"""\n')
-    assert opening(tmp_path / "table9.py") == {"What": "Title"} | {n: f"text more: of {n}" for n in HEADINGS}
-
-
-def test_index_in_the_readme_is_fresh() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert readme == with_index(readme, ROOT), "run `make tables`"
-
-
-def test_index_follows_experiments_and_results(whole: Path) -> None:
-    text = with_index(f"before\n{BEGIN}\nold\n{END}\nafter\n", whole)
-    assert text.startswith(f"before\n{BEGIN}\n|") and text.endswith(f"|\n{END}\nafter\n") and "old" not in text
-    assert "[deconvolve/table1.md](results/deconvolve/table1.md)" in text
-    (whole / "results/deconvolve/table1.md").unlink()
-    assert with_index(text, whole) == text.replace(
-        "[deconvolve/table1.md](results/deconvolve/table1.md)", "not run yet"
-    )
-    (whole / "experiments/deconvolve/table1.py").unlink()
-    assert "deconvolve/table1" not in with_index(text, whole)
-
-
-@pytest.mark.parametrize("readme", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}"])
-def test_index_without_its_markers(readme: str) -> None:
-    with pytest.raises(ValueError, match=r"README.md must have"):
-        with_index(readme, ROOT)
+def test_a_name_that_no_module_can_have(whole: Path) -> None:
+    for file in ("experiments/deconvolve/3-d.py", "experiments/deconvolve/3-d.md.jinja"):
+        (whole / file).touch()
+    assert "deconvolve/3-d: no name that Python can import" in missing(whole)

@@ -31,7 +31,17 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_is_the_default_and_lists_every_target() -> None:
     listed = re.findall(r"^  make (\S+) +\S", make().stdout, re.MULTILINE)
-    assert sorted(listed) == sorted(set(targets(ROOT)) - {"active-environment"})
+    assert sorted(listed) == sorted({*targets(ROOT), *map(target, experiments(ROOT))} - {"active-environment"})
+
+
+def test_help_has_a_line_of_each_experiment_by_paper() -> None:
+    said = make("help").stdout
+    section = said.partition("\nExperiments: ")[2].partition("\n\n")[0].splitlines()[1:]
+    papers = [line.strip() for line in section if not line.startswith("  ")]
+    assert papers == ["DeConvolve", "The demo", "Pixel Ablation-CAM", "Post-hoc self-explanation"]
+    (line,) = (line for line in section if "deconvolve-figure1 " in line)
+    what = "figure 1: a feature map as the terms of the loss are added [four trainings of 2 epochs on 10,000 images]"
+    assert line.split(maxsplit=2)[2] == what
 
 
 def test_help_says_what_may_stand_beside_a_target() -> None:
@@ -51,7 +61,7 @@ def test_unknown_target(name: str) -> None:
 
 def test_overrides_and_launcher_reach_the_experiment() -> None:
     planned = make("-n", "PYTHON=python", "deconvolve-ablation", "ARGS=seed=1 sweep=grid", "LAUNCHER=slurm").stdout
-    assert "python experiments/deconvolve/ablation.py launcher=slurm seed=1 sweep=grid\n" in planned
+    assert "python -m experiments.deconvolve.ablation launcher=slurm seed=1 sweep=grid\n" in planned
     assert ".venv" not in planned.splitlines()[-1] and "tools/venv.sh" not in planned
 
 

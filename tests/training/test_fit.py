@@ -53,8 +53,8 @@ def run(
     data.setup()
     settings = {"epochs": epochs}
     record = fit(
-        trained, data, folder, settings=settings, provenance={}, max_epochs=epochs, seed=0, accelerator="cpu",
-        progress=False, **options,
+        trained, data, folder, settings=settings, provenance={}, max_epochs=epochs, seed=0,
+        progress=False, **{"accelerator": "cpu", **options},
     )  # fmt: skip
     return trained, record
 
@@ -220,7 +220,7 @@ def test_training_images_are_augmented_resized_and_normalised_and_validation_ima
     data = Bars(batch_size=24, val_share=0.25, seed=0)
     run(tmp_path, 3, classifier, data=data)
     trained = [images for training, images in network.batches if training]
-    validated = [images for training, images in network.batches if not training]
+    validated = [images for training, images in network.batches if not training][1:]  # the first is `check`'s
     assert [images.shape[2] for images in trained] == [4, 4, 4, 4, 8, 8]
     assert [images.shape[2] for images in validated] == [8, 8, 8]
     torch.testing.assert_close(validated[0], data.val.images / 255 - 2)
@@ -303,10 +303,7 @@ def test_a_penalty_without_layers_and_an_unknown_data_term_are_refused() -> None
         Classifier(conv3(2), ADAM, data_term="hinge")  # type: ignore[arg-type]
 
 
-def test_a_damaged_checkpoint_and_foreign_weights_are_named(tmp_path: Path) -> None:
-    tmp_path.joinpath("last.ckpt").write_bytes(b"PK half a checkpoint")
-    with pytest.raises(UserError, match=r"last\.ckpt is damaged"):
-        run(tmp_path, 1)
+def test_foreign_weights_are_named(tmp_path: Path) -> None:
     run(tmp_path / "good", 1)
     with pytest.raises(UserError, match="another network"):
         load_weights(conv3(5), tmp_path / "good" / "network.safetensors")
@@ -320,3 +317,76 @@ def test_the_record_is_written_last_and_names_the_weights(tmp_path: Path) -> Non
     assert on_disk == record
     assert record["epochs"] == 1 and record["steps"] == 4 and record["precision"] == "32-true"
     assert record["weights"] == fit_module.file_hash(tmp_path / "network.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "bf8"}, "unknown precision 'bf8'; there are: auto, 32-true, bf16-mixed"),
+        ({"devices": 0}, r"trainer\.devices=0 .*One process does with trainer\.devices=1"),
+        ({"strategy": "ddp_everywhere"}, r"trainer\.strategy=ddp_everywhere .*trainer\.strategy=auto"),
+        ({"accelerator": "tpus"}, "unknown accelerator 'tpus'; there are: auto, cpu, gpu"),
+    ],
+)
+def test_a_trainer_that_cannot_be_is_refused_before_a_step_is_made(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    trained = module()
+    before = weights(trained)
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, 1, trained, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(trained).items())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_where_there_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"accelerator=gpu, but PyTorch .* sees no GPU here\. Choose trainer=cpu"):
+        run(tmp_path, 1, accelerator="gpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": functools.partial(torch.optim.Adam, lr=-1)}, r"training\.optimizer .*learning rate: -1"),
+        ({"optimizer": functools.partial(torch.optim.SGD, lr="fast")}, r"training\.optimizer cannot be used"),
+        ({"schedule": OneCycleLR}, r"training\.schedule cannot be used: .*max_lr"),
+        ({"schedule": functools.partial(OneCycleLR, max_lr=0.1, pct_start=2)}, r"training\.schedule .*pct_start"),
+        ({"augment": lambda images: images.view(7)}, r"training\.augment cannot be used: shape '\[7\]'"),
+        ({"augment": FlipCrop(8)}, "padding 8 needs images of more than that"),
+        ({"layers": ["relu9"]}, "there is no layer 'relu9'. Layers: .*relu1"),
+        ({"network": conv3(1)}, r"bars has labels up to 1, and the network has 1 outputs\. Set n_classes to .*, 2\."),
+    ],
+)
+def test_settings_that_cannot_be_trained_with_are_refused_before_a_step_is_made(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    settings = {"network": conv3(2), "optimizer": ADAM, "penalty": ConcisePenalty(), "layers": ["relu1"], **options}
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, 1, Classifier(**settings))
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_the_check_leaves_everything_as_it_was() -> None:
+    trained, data = recipe(), Bars(batch_size=16, seed=0, val_share=0.25)
+    data.setup()
+    trained.network[1].eval()
+    before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    modes = [part.training for part in trained.network.modules()]
+    generator = torch.get_rng_state()
+    trained.check(data, 4)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert [part.training for part in trained.network.modules()] == modes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())
+
+
+def test_the_precision_auto_is_recorded_as_what_it_came_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def resolve(accelerator: str, precision: str) -> str:
+        asked.append((accelerator, precision))
+        return "bf16-mixed"
+
+    monkeypatch.setattr(fit_module, "training_precision", resolve)
+    _, record = run(tmp_path, 1, precision="auto")
+    assert asked == [("cpu", "auto")] and record["precision"] == "bf16-mixed"

@@ -1,19 +1,19 @@
-"""A control: photographers put their subject in the middle."""
+"""A control: the centre of the image, where photographers put their subject."""
 
 import torch
 from torch import Tensor, nn
 
-from xcnn.attribution.method import Method
+from xcnn.attribution.layer_method import LayerMethod
 from xcnn.attribution.probe import Probe
 from xcnn.errors import UserError
 
 
-class Centre(Method):
-    """A Gaussian around the middle of the picture, the same for every image and class.
+class Centre(LayerMethod):
+    """A Gaussian around the centre of the image at the layer's resolution, the same for every image and class.
 
     Args:
         spread: standard deviation, as a share of each side.
-        model, layer: as for `Method`.
+        model, layer: as for `LayerMethod`.
     """
 
     def __init__(self, model: nn.Module, layer: str, spread: float = 0.25):

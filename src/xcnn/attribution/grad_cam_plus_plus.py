@@ -4,12 +4,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from xcnn.attribution.method import Method
+from xcnn.attribution.layer_method import LayerMethod
 from xcnn.attribution.probe import Probe
-from xcnn.device import wide
+from xcnn.device import at_least_float32
 
 
-class GradCAMPlusPlus(Method):
+class GradCAMPlusPlus(LayerMethod):
     """ReLU(sum_k w_k A_k), w_k = sum_ij alpha_kij ReLU(dY/dA_kij), alpha by eq. 19.
 
     The class score is exp(Y), whose higher derivatives are powers of the gradient; its own factor exp(Y) cancels in
@@ -19,7 +19,7 @@ class GradCAMPlusPlus(Method):
     uses_gradient: ClassVar[bool] = True
 
     def attribute(self, probe: Probe) -> Tensor:
-        gradient, features = wide(probe.gradient), wide(probe.features)
+        gradient, features = at_least_float32(probe.gradient), at_least_float32(probe.features)
         # alpha has no scale: gradients brought to 1 keep their cubes away from underflow, which an epsilon would not.
         scale = gradient.abs().amax((1, 2, 3), keepdim=True)
         g = gradient / scale.where(scale > 0, 1)

@@ -1,35 +1,32 @@
-"""The call that every method shares: a network, a layer, images, targets; one map an image."""
+"""The call that all attribution methods share: a network, images, targets; one map per image."""
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xcnn.attribution.probe import Probe
-from xcnn.device import wide
+from xcnn.attribution.batch import Batch
+from xcnn.device import full_precision
 from xcnn.errors import UserError
-from xcnn.models.entrance import entrance
-from xcnn.models.split import split_at
+from xcnn.models.checks import check_model, first_weight, fitting_images
+from xcnn.models.graph import evaluation_copy
 
 Targets = Tensor | Sequence[int] | int | None
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Maps and what was found on the way.
+    """Maps, and the logits, targets and counts behind them.
 
     Attributes:
         maps: (N, h, w), float32 (float64 for a network in float64), not normalised.
         targets: (N,), the classes explained.
         logits: (N, classes) of the images.
-        nonpositive: (N,), whether the target's logit is not above 0, where a share of it says little: drops are then
+        nonpositive: (N,), whether the target's logit is not above 0, so that shares of it mean little; drops are
             divided by its absolute value, so that they keep their sign.
-        ablations: (N,), how many ablations were asked of the head.
+        ablations: (N,), number of ablated or masked inputs evaluated.
     """
 
     maps: Tensor
@@ -40,32 +37,29 @@ class Explanation:
 
 
 class Method(ABC):
-    """A network cut at a layer; `method(images, targets)` gives maps (N, h, w).
+    """An attribution method: `method(images, targets)` gives maps (N, h, w).
 
-    A method of one's own says in `attribute` what it makes of a `Probe`. The network is run in evaluation mode and left
-    as it is: mode, hooks, gradients, weights and buffers. Safe to call from several threads.
+    A method that explains features at a layer is a `LayerMethod`. Any other implements `maps`. The network is run in
+    evaluation mode and left as it is: mode, hooks, gradients, weights and buffers. Safe to call from several threads.
 
     Args:
-        model: images (N, C, H, W) to logits (N, classes).
-        layer: qualified name of a layer that one tensor cuts.
-        chunk: ablated features that go through the head at a time; None fits the memory there is.
+        model: network from images (N, C, H, W) to logits (N, classes).
+
+    Attributes:
+        network: copy of the module structure in evaluation mode, with the user's parameters and buffers and without the
+            user's hooks.
 
     Raises:
-        UserError: the network cannot be cut there (names the nearest layers that can be).
+        UserError: the model is no network (see `xcnn.models.checks.check_model`).
     """
 
-    uses_gradient: ClassVar[bool] = False  # whether `attribute` asks for the probe's gradient
-
-    def __init__(self, model: nn.Module, layer: str, chunk: int | None = None):
-        if chunk is not None and chunk < 1:
-            raise UserError(f"chunk must be at least 1, not {chunk}; None fits the memory there is.")
-        self.layer, self.chunk = layer, chunk
-        self.split = split_at(model, layer)
-        self.entrance = entrance(self.split)
+    def __init__(self, model: nn.Module):
+        check_model(model)
+        self.network = evaluation_copy(model)
 
     @abstractmethod
-    def attribute(self, probe: Probe) -> Tensor:
-        """Maps (N, h, w) of the probe's images for its targets. Runs without gradients."""
+    def maps(self, batch: Batch) -> Tensor:
+        """Maps (N, h, w) of the batch's images for its targets; called without gradients and autocast."""
 
     def __call__(self, images: Tensor, targets: Targets = None) -> Tensor:
         """Maps (N, h, w) of images (N, C, H, W) for the given classes, or the predicted ones.
@@ -84,71 +78,75 @@ class Method(ABC):
 
         Raises:
             UserError: images or targets of a wrong shape or type, a class that the network does not have, or
-                activations that are not finite.
+                logits, activations or maps that are not finite.
         """
-        probe = self.probe(images, targets)
-        with precisely(images.device):
-            maps = self.attribute(probe).to(probe.score.dtype)
+        batch = self._batch(images, targets)
+        with full_precision(images.device):
+            maps = self.maps(batch).to(batch.score.dtype)
         if not maps.isfinite().all():
-            raise UserError(f"{type(self).__name__} gave a map with NaN or infinity at layer {self.layer!r}.")
-        return Explanation(maps, probe.targets, probe.logits, probe.score <= 0, probe.ablations)
+            raise UserError(f"{type(self).__name__} gave a map with NaN or infinity{self._place()}.")
+        return Explanation(maps, batch.targets, batch.logits, batch.score <= 0, batch.ablations)
 
-    def logits(self, images: Tensor) -> Tensor:
-        """The network's logits (N, classes), in the precision in which `explain` gives them."""
-        features = self._features(images)
-        with precisely(images.device):
-            return self.split.head(features)
-
-    def probe(self, images: Tensor, targets: Targets = None) -> Probe:
-        """The images at the cut, with everything checked.
-
-        Under the caller's autocast the trunk runs in its precision, and all that follows in the weights' own: an
-        ablation takes little from a score, and half precisions would lose it.
+    def _batch(self, images: Tensor, targets: Targets = None) -> Batch:
+        """The images with their logits and targets, checked; under autocast in the weights' own precision.
 
         Raises:
             UserError: as for `explain`.
         """
-        if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-            got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-            raise UserError(f"images are {got}; pass a float tensor (N, C, H, W), normalised as the network needs.")
-        with torch.inference_mode(False):  # a tensor made in that mode could not be saved for a gradient
-            chosen = None if targets is None else _classes(targets, len(images)).to(images.device, copy=True)
-        features = self._features(images)
-        if features.ndim != 4:
-            raise UserError(
-                f"layer {self.layer!r} gives {tuple(features.shape)}, not maps (N, K, h, w): cut before the pooling."
-            )
-        with precisely(images.device):
-            probe = Probe(self.split, self.entrance, images, features, self.uses_gradient, self.chunk)
-        if probe.logits.ndim != 2:
-            raise UserError(f"the network's output has shape {tuple(probe.logits.shape)}; (N, classes) is needed.")
-        finite = probe.logits.isfinite().all(1) & features.isfinite().flatten(1).all(1)
+        chosen = _checked(images, targets)
+        images = self._prepared(images)
+        with full_precision(images.device):
+            batch = Batch(images, self.logits(images))
+        self._set_targets(batch, chosen, batch.logits.isfinite().flatten(1).all(1), "the logits")
+        return batch
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The network's logits (N, classes), in the precision in which `explain` gives them."""
+        images = self._prepared(images)
+        with full_precision(images.device), fitting_images(images, self.network):
+            return self.network(images)
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """A copy of the images, as the network's first layer may work in place; under autocast in the weights' type."""
+        weight = first_weight(self.network) if torch.is_autocast_enabled(images.device.type) else None
+        with full_precision(images.device):
+            return images.detach().to(images.dtype if weight is None else weight.dtype, copy=True)
+
+    def _set_targets(self, batch: Batch, chosen: Tensor | None, finite: Tensor, where: str) -> None:
+        """Set the chosen classes (N,), if any, after the checks that need the logits.
+
+        Args:
+            finite: (N,), whether all values of each image are.
+            where: the values that `finite` is about.
+        """
+        if batch.logits.ndim != 2:
+            raise UserError(f"the network's output has shape {tuple(batch.logits.shape)}; (N, classes) is needed.")
         if not finite.all():
             named = ", ".join(str(index) for index in (~finite).nonzero()[:10, 0].tolist())
             raise UserError(
-                f"NaN or infinity in the activations at {self.layer!r} or in the logits, for image(s) {named} of the "
-                "batch. Look at those images, the weights and the precision."
+                f"NaN or infinity in {where}, for image(s) {named} of the batch. Look at those images, the weights and "
+                "the precision."
             )
         if chosen is not None:
-            classes = probe.logits.shape[1]
+            classes = batch.logits.shape[1]
             if wrong := [target for target in chosen.tolist() if not 0 <= target < classes]:
                 raise UserError(f"target {wrong[0]} is out of range: the network has classes 0 to {classes - 1}.")
-            probe.targets = chosen
-        return probe
+            batch.targets = chosen
 
-    def _features(self, images: Tensor) -> Tensor:
-        with torch.inference_mode(False), torch.no_grad():
-            features = self.split.trunk(images)
-            if torch.is_autocast_enabled(images.device.type):
-                features = features.to(next(self.split.root.parameters(), wide(features)).dtype)
-            return features.clone() if features.is_inference() else features
+    def _place(self) -> str:
+        """The place of the maps, for messages."""
+        return ""
 
 
-@contextlib.contextmanager
-def precisely(device: torch.device) -> Iterator[None]:
-    """Without gradients and without the caller's autocast or inference mode."""
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
-        yield
+def _checked(images: Tensor, targets: Targets) -> Tensor | None:
+    """The chosen classes (N,) on the images' device, after the checks of both that need no network."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise UserError(f"images are {got}; pass a float tensor (N, C, H, W), normalised as the network needs.")
+    if targets is None:
+        return None
+    with torch.inference_mode(False):  # a tensor made in that mode could not be saved for a gradient
+        return _classes(targets, len(images)).to(images.device, copy=True)
 
 
 def _classes(targets: Tensor | Sequence[int] | int, n: int) -> Tensor:
@@ -161,15 +159,3 @@ def _classes(targets: Tensor | Sequence[int] | int, n: int) -> Tensor:
     if found.shape != (n,):
         raise UserError(f"targets have shape {tuple(found.shape)} for {n} images: pass one class for each, or one.")
     return found.long()
-
-
-def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps (N, h, w) at another size (N, H, W), bilinearly, with `align_corners=False`."""
-    return F.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
-
-
-def normalise(maps: Tensor) -> Tensor:
-    """Each map (N, h, w) brought to [0, 1] by its minimum and maximum; a constant map to 0."""
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    span = high - low
-    return (maps - low) / span.where(span > 0, 1)

@@ -1,8 +1,8 @@
-"""What a head says of features, and of what is left of them when a channel, a location or a group is set to zero.
+"""Scores of the head on ablated features (channels, locations, groups).
 
-The network is never run again: an ablation is a question to the head. Where the head begins as `models.entrance` knows
-it, all ablations are one matrix product (for heads that are affine after that beginning, a closed form); elsewhere the
-head runs on ablated features in chunks that fit the memory there is.
+The trunk is never run again: each ablation sets a part of the features to zero and evaluates the head. Where the head
+has a channelwise prefix (`models.channelwise`), all ablations are one matrix product (for heads that are affine after
+the prefix, a closed form); elsewhere the head runs on ablated features in chunks that fit the free memory.
 """
 
 import functools
@@ -13,57 +13,49 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xcnn.device import wide
-from xcnn.models.entrance import Entrance
+from xcnn.attribution.batch import Batch
+from xcnn.device import at_least_float32
+from xcnn.models.channelwise import ChannelwisePrefix
 from xcnn.models.split import Split
 
-# A chunk of ablated features: large enough for efficient products, small enough to leave room for a head's activations,
-# a few times as large, in the memory that is free.
+# Size of a chunk of ablated features: large enough for efficient products, small enough to leave room in the free
+# memory for a head's activations, which take a few times as much.
 CHUNK_BYTES = 2**28
 SHARE_OF_FREE = 1 / 16
 UNITS = 128  # of a linear layer whose weights are gathered at a time: 13 MB of VGG's
 
 
-class Probe:
-    """A batch at the cut.
+class Probe(Batch):
+    """A batch at the cut: features, gradient of the head, and score drops under ablations.
 
     Args:
-        split: the network, cut.
-        entrance: how its head begins, if that is known.
-        images: (N, C, H, W), what the network is given.
-        features: (N, K, h, w), what the trunk makes of them.
-        differentiable: run the head so that `gradient` needs no second pass.
-        chunk: ablated features that go through the head at a time; None fits the memory.
+        split: the network, cut at the layer.
+        channelwise: the channelwise prefix of its head, if it has one.
+        images: network input (N, C, H, W).
+        features: output of the trunk for them, (N, K, h, w).
+        differentiable: whether to record the head's pass, so that `gradient` needs no second one.
+        chunk: number of ablated features that go through the head at a time; None fits the free memory.
 
     Attributes:
-        features: not to be changed.
-        logits: (N, classes), detached.
-        targets: (N,), the classes to explain: at first those that the head predicts.
-        ablations: (N,), how many ablations were asked of the head for each image (masked pictures, in Score-CAM).
+        features: (N, K, h, w), not to be changed.
+        images, logits, targets, ablations: as of `Batch`; each image masked by Score-CAM counts as an ablation.
     """
 
     def __init__(
         self,
         split: Split,
-        entrance: Entrance | None,
+        channelwise: ChannelwisePrefix | None,
         images: Tensor,
         features: Tensor,
         differentiable: bool = False,
         chunk: int | None = None,
     ):
-        self.split, self.entrance, self.images, self._chunk = split, entrance, images, chunk
+        self.split, self.channelwise, self._chunk = split, channelwise, chunk
         self.features = features
         self._start = self.features.detach().requires_grad_(differentiable)
         with torch.set_grad_enabled(differentiable):
             self._output = split.head(self._start)
-        self.logits = self._output.detach()
-        self.targets = self.logits.argmax(-1)
-        self.ablations = torch.zeros(len(images), dtype=torch.long)
-
-    @property
-    def score(self) -> Tensor:
-        """Y, the target's logit (N,), in float32 or wider."""
-        return wide(self.logits.gather(1, self.targets[:, None])[:, 0])
+        super().__init__(images, self._output)
 
     @functools.cached_property
     def gradient(self) -> Tensor:
@@ -77,110 +69,121 @@ class Probe:
         """Y - Y_k with channel k set to zero: (N, K), or (N, classes, K) for every class at once."""
         n, channels = self.features.shape[:2]
         self.ablations += channels
-        if self.entrance is None:
+        if self.channelwise is None:
             image, channel = _pairs(n, channels, self.features.device)
-            return self._asked(image, channel, _zero_channels, every_class).unflatten(0, (n, channels)).movedim(1, -1)
-        falls = self._channel_falls(self.entrance)
-        if self.entrance.linear is not None:
-            weight = self.entrance.linear.weight.unflatten(1, (channels, -1))
-            return self._through_rest(lambda f: torch.einsum("nkl,ukl->nku", f.flatten(2), weight), falls, every_class)
+            drops = self._run_ablations(image, channel, _zero_channels, every_class).unflatten(0, (n, channels))
+            return drops.movedim(1, -1)
+        deltas = self._channel_deltas(self.channelwise)
+        if self.channelwise.linear is not None:
+            weight = self.channelwise.linear.weight.unflatten(1, (channels, -1))
+            return self._through_rest(lambda f: torch.einsum("nkl,ukl->nku", f.flatten(2), weight), deltas, every_class)
         if not every_class:
-            return (wide(falls) * wide(self._led_gradient)).sum((2, 3))
-        rows = self.entrance.split.affine_rows(falls.shape[1:])
-        return torch.cat([torch.einsum("nkhw,ckhw->nck", wide(falls), wide(part)) for part in rows], 1)
+            return (at_least_float32(deltas) * at_least_float32(self._prefix_gradient)).sum((2, 3))
+        rows = self.channelwise.split.affine_rows(deltas.shape[1:])
+        return torch.cat(
+            [torch.einsum("nkhw,ckhw->nck", at_least_float32(deltas), at_least_float32(part)) for part in rows], 1
+        )
 
     @torch.no_grad()
     def location_drops(self, every_class: bool = False) -> Tensor:
         """Y - Y_ij with the K-vector at (i, j) set to zero: (N, h, w), or (N, classes, h, w) for every class."""
         n, channels, height, width = self.features.shape
         self.ablations += height * width
-        strides = self.entrance.strides((height, width)) if self.entrance is not None else None
-        if self.entrance is None or strides is None:
+        strides = self.channelwise.strides((height, width)) if self.channelwise is not None else None
+        if self.channelwise is None or strides is None:
             image, place = _pairs(n, height * width, self.features.device)
-            drops = self._asked(image, place, _zero_locations, every_class).unflatten(0, (n, height * width))
+            drops = self._run_ablations(image, place, _zero_locations, every_class).unflatten(0, (n, height * width))
             return drops.movedim(1, -1).unflatten(-1, (height, width))
-        falls = self._location_falls(self.entrance, strides)
-        rows, columns = falls.shape[2] * falls.shape[3], falls.shape[4] * falls.shape[5]
-        if self.entrance.linear is not None:
-            weight = self.entrance.linear.weight
-            drops = self._through_rest(lambda f: _place_by_place(f, weight), falls, every_class)
+        deltas = self._location_deltas(self.channelwise, strides)
+        rows, columns = deltas.shape[2] * deltas.shape[3], deltas.shape[4] * deltas.shape[5]
+        if self.channelwise.linear is not None:
+            weight = self.channelwise.linear.weight
+            drops = self._through_rest(lambda f: _place_by_place(f, weight), deltas, every_class)
         elif not every_class:
-            drops = (wide(falls) * wide(self._led_gradient)[:, :, :, None, :, None]).sum(1)
+            drops = (at_least_float32(deltas) * at_least_float32(self._prefix_gradient)[:, :, :, None, :, None]).sum(1)
         else:
-            parts = self.entrance.split.affine_rows((channels, falls.shape[2], falls.shape[4]))
-            drops = torch.cat([torch.einsum("nkhrwc,mkhw->nmhrwc", wide(falls), wide(part)) for part in parts], 1)
-        lead = drops.shape[:2] if every_class else drops.shape[:1]
+            parts = self.channelwise.split.affine_rows((channels, deltas.shape[2], deltas.shape[4]))
+            drops = torch.cat(
+                [
+                    torch.einsum("nkhrwc,mkhw->nmhrwc", at_least_float32(deltas), at_least_float32(part))
+                    for part in parts
+                ],
+                1,
+            )
+        batch = drops.shape[:2] if every_class else drops.shape[:1]
         # What a pooling leaves out at the borders has no effect.
-        return F.pad(drops.reshape(*lead, rows, columns), (0, width - columns, 0, height - rows))
+        return F.pad(drops.reshape(*batch, rows, columns), (0, width - columns, 0, height - rows))
 
     @torch.no_grad()
-    def group_drops(self, groups: Tensor, asked: Tensor) -> Tensor:
+    def group_drops(self, groups: Tensor, evaluated: Tensor) -> Tensor:
         """Y - Y_g with all channels of group g set to zero together.
 
         Args:
-            groups: (N, K), the group of each channel, in 0..G-1.
-            asked: (N, G), whether to ask for a group; others give 0 and are not counted.
+            groups: (N, K), group of each channel, in 0..G-1.
+            evaluated: (N, G), the groups to ablate; the drops of others are 0 and are not counted.
 
         Returns:
             (N, G).
         """
-        self.ablations += asked.sum(1).cpu()
-        drops = torch.zeros(asked.shape, dtype=self.score.dtype, device=asked.device)
-        entrance = self.entrance
-        if entrance is not None and entrance.linear is None:  # what channels take away adds up
-            shares = (wide(self._channel_falls(entrance)) * wide(self._led_gradient)).sum((2, 3))
-            return drops.scatter_add_(1, groups, shares) * asked
-        image, group = asked.nonzero(as_tuple=True)
+        self.ablations += evaluated.sum(1).cpu()
+        drops = torch.zeros(evaluated.shape, dtype=self.score.dtype, device=evaluated.device)
+        channelwise = self.channelwise
+        if channelwise is not None and channelwise.linear is None:  # the drops of channels add up
+            shares = (
+                at_least_float32(self._channel_deltas(channelwise)) * at_least_float32(self._prefix_gradient)
+            ).sum((2, 3))
+            return drops.scatter_add_(1, groups, shares) * evaluated
+        image, group = evaluated.nonzero(as_tuple=True)
 
         def ablate(features: Tensor, which: Tensor) -> None:
             features *= (groups[image[which]] != group[which, None])[:, :, None, None]
 
-        drops[asked] = self._asked(image, torch.arange(len(image), device=image.device), ablate)
+        drops[evaluated] = self._run_ablations(image, torch.arange(len(image), device=image.device), ablate)
         return drops
 
-    # Where the beginning of the head is known, what it gives changes in few places.
+    # With a channelwise prefix, an ablation changes few places of the prefix's output.
 
-    def _channel_falls(self, entrance: Entrance) -> Tensor:
-        """How far a zeroed channel brings `lead`'s result down, (N, K, h', w'): that channel of it and no other."""
-        return self._led - entrance.lead(torch.zeros_like(self.features[:1]))
+    def _channel_deltas(self, channelwise: ChannelwisePrefix) -> Tensor:
+        """Decrease of the prefix's output in channel k when that channel is zeroed, (N, K, h', w')."""
+        return self._prefix_output - channelwise.prefix(torch.zeros_like(self.features[:1]))
 
-    def _location_falls(self, entrance: Entrance, strides: tuple[int, int]) -> Tensor:
-        """How far a zeroed location brings down the one place of `lead`'s result that sees it.
+    def _location_deltas(self, channelwise: ChannelwisePrefix, strides: tuple[int, int]) -> Tensor:
+        """Decrease of the prefix's output when a location is zeroed, at the one place whose window holds the location.
 
-        (N, K, h', r, w', c) for the r x c locations of each of the h' x w' places. Locations at the same spot of their
-        places are zeroed together: no place sees two of them.
+        (N, K, h', r, w', c) for the r x c locations of each of the h' x w' windows. Locations at the same spot of their
+        windows are zeroed together, as no window holds two of them.
         """
         r, c = strides
-        falls = self._led.new_empty(*self._led.shape[:3], r, self._led.shape[3], c)
+        deltas = self._prefix_output.new_empty(*self._prefix_output.shape[:3], r, self._prefix_output.shape[3], c)
         for row in range(r):
             for column in range(c):
                 ablated = self.features.clone()
                 ablated[:, :, row::r, column::c] = 0
-                falls[:, :, :, row, :, column] = self._led - entrance.lead(ablated)
-        return falls
+                deltas[:, :, :, row, :, column] = self._prefix_output - channelwise.prefix(ablated)
+        return deltas
 
     @functools.cached_property
-    def _led(self) -> Tensor:
-        assert self.entrance is not None
-        return self.entrance.lead(self.features)
+    def _prefix_output(self) -> Tensor:
+        assert self.channelwise is not None
+        return self.channelwise.prefix(self.features)
 
     @functools.cached_property
-    def _led_gradient(self) -> Tensor:
-        """dY/d(lead's result)."""
-        assert self.entrance is not None
-        if self.entrance.split is self.split:
+    def _prefix_gradient(self) -> Tensor:
+        """dY/d(prefix output), (N, K, h', w')."""
+        assert self.channelwise is not None
+        if self.channelwise.split is self.split:
             return self.gradient
-        return _head_gradient(self.entrance.split, self._led, self.targets)
+        return _head_gradient(self.channelwise.split, self._prefix_output, self.targets)
 
-    def _through_rest(self, changes: Callable[[Tensor], Tensor], falls: Tensor, every_class: bool) -> Tensor:
-        """Drops (N, ablations) or (N, classes, ablations), from changes (n, ablations, units) of the linear layer."""
-        assert self.entrance is not None and self.entrance.linear is not None
-        linear, rest = self.entrance.linear, self.entrance.rest
-        ablations = falls[0].numel() // (falls.shape[1] if falls.ndim == 6 else falls[0, 0].numel())
+    def _through_rest(self, changes: Callable[[Tensor], Tensor], deltas: Tensor, every_class: bool) -> Tensor:
+        """Drops (N, ablations) or (N, classes, ablations) from changes (n, ablations, units) of the linear layer."""
+        assert self.channelwise is not None and self.channelwise.linear is not None
+        linear, rest = self.channelwise.linear, self.channelwise.rest
+        ablations = deltas[0].numel() // (deltas.shape[1] if deltas.ndim == 6 else deltas[0, 0].numel())
         step = max(1, self._fitting(linear.out_features * ablations))
         drops = []
-        for part in (slice(i, i + step) for i in range(0, len(falls), step)):
-            left = linear(self._led[part].flatten(1))[:, None] - changes(falls[part])
+        for part in (slice(i, i + step) for i in range(0, len(deltas), step)):
+            left = linear(self._prefix_output[part].flatten(1))[:, None] - changes(deltas[part])
             logits = rest(left.flatten(0, 1)).unflatten(0, left.shape[:2])
             drops.append(self._drops(logits, part, every_class))
         return torch.cat(drops)
@@ -188,16 +191,16 @@ class Probe:
     def _drops(self, logits: Tensor, part: slice, every_class: bool) -> Tensor:
         """Drops of images `part` from the logits (n, ablations, classes) of their ablations."""
         if every_class:
-            return (wide(self.logits[part])[:, None] - wide(logits)).movedim(1, 2)
+            return (at_least_float32(self.logits[part])[:, None] - at_least_float32(logits)).movedim(1, 2)
         chosen = self.targets[part, None, None].expand(-1, logits.shape[1], 1)
-        return self.score[part, None] - wide(logits.gather(2, chosen)[..., 0])
+        return self.score[part, None] - at_least_float32(logits.gather(2, chosen)[..., 0])
 
-    # Elsewhere the head runs on ablated features.
+    # Without one, the head runs on ablated features.
 
-    def _asked(
+    def _run_ablations(
         self, image: Tensor, which: Tensor, ablate: Callable[[Tensor, Tensor], None], every_class: bool = False
     ) -> Tensor:
-        """Drops (P,) or (P, classes) of P ablations: `ablate(features, which)` of the features of images `image`."""
+        """Drops (P,) or (P, classes) of P ablations of the features of images `image` by `ablate(features, which)`."""
         size, start = self._chunk or self._fitting(self.features[0].numel()), 0
         drops: list[Tensor] = []
         while start < len(image):
@@ -205,7 +208,7 @@ class Probe:
             try:
                 features = self.features[part]
                 ablate(features, which[start : start + size])
-                logits = wide(self.split.head(features))
+                logits = at_least_float32(self.split.head(features))
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -213,20 +216,20 @@ class Probe:
                 torch.cuda.empty_cache()
                 continue
             if every_class:
-                drops.append(wide(self.logits)[part] - logits)
+                drops.append(at_least_float32(self.logits)[part] - logits)
             else:
                 drops.append(self.score[part] - logits.gather(1, self.targets[part, None])[:, 0])
             start += size
         return torch.cat(drops)
 
     def _fitting(self, numbers: int) -> int:
-        """How many things of so many numbers make a chunk."""
+        """Number of ablations, of so many numbers each, that make a chunk."""
         budget = min(CHUNK_BYTES, int(free_bytes(self.features.device) * SHARE_OF_FREE))
         return max(1, budget // (numbers * self.features.element_size()))
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device."""
+    """Free memory of a device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
@@ -234,14 +237,14 @@ def free_bytes(device: torch.device) -> int:
     return 16 * CHUNK_BYTES
 
 
-def _place_by_place(falls: Tensor, weight: Tensor) -> Tensor:
-    """What a linear layer with this weight (units, K h w) makes of falls (n, K, h, r, w, c): (n, h r w c, units).
+def _place_by_place(deltas: Tensor, weight: Tensor) -> Tensor:
+    """Product of a linear layer's weight (units, K h w) with deltas (n, K, h, r, w, c): (n, h r w c, units).
 
-    One matrix product a place. A place's weights lie far apart in memory; gathered for some units at a time, they stay
-    in the cache, and gathering costs a fraction of what einsum takes to gather all of them.
+    One matrix product for each place. The weights of a place lie far apart in memory; gathered for some units at a
+    time, they stay in the cache, which costs a fraction of what einsum takes to gather all of them.
     """
-    n, channels, h, r, w, c = falls.shape
-    rows = falls.permute(2, 4, 0, 3, 5, 1).reshape(h * w, n * r * c, channels)
+    n, channels, h, r, w, c = deltas.shape
+    rows = deltas.permute(2, 4, 0, 3, 5, 1).reshape(h * w, n * r * c, channels)
     parts = [
         rows @ part.unflatten(1, (channels, h * w)).transpose(1, 2).contiguous().permute(1, 2, 0)
         for part in weight.split(UNITS)
@@ -257,7 +260,7 @@ def _head_gradient(split: Split, features: Tensor, targets: Tensor) -> Tensor:
 
 
 def _gradient(logits: Tensor, features: Tensor, targets: Tensor) -> Tensor:
-    """Of each image's target with respect to its features; zero where a head ignores them."""
+    """Gradient of each image's target logit with respect to its features; zero where a head ignores them."""
     if not logits.requires_grad:
         return torch.zeros_like(features)
     with torch.enable_grad():
@@ -267,7 +270,7 @@ def _gradient(logits: Tensor, features: Tensor, targets: Tensor) -> Tensor:
 
 
 def _pairs(n: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Every image with every ablation: image and ablation indices, (n count,) each."""
+    """Image and ablation indices, (n count,) each, of every ablation of every image."""
     return (
         torch.arange(n, device=device).repeat_interleave(count),
         torch.arange(count, device=device).repeat(n),

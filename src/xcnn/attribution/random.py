@@ -1,4 +1,4 @@
-"""A control: a map that knows nothing."""
+"""A control: random maps."""
 
 import zlib
 
@@ -6,18 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xcnn.attribution.method import Method
+from xcnn.attribution.layer_method import LayerMethod
 from xcnn.attribution.probe import Probe
 
 
-class Random(Method):
-    """Uniform noise at the layer's resolution, drawn by the seed and the image's own bytes.
+class Random(LayerMethod):
+    """Uniform noise in [0, 1) at the layer's resolution, drawn by the seed and the image's own bytes.
 
-    So an image has the same map in whatever batch or shard it comes.
+    So an image has the same map in any batch and shard.
 
     Args:
-        seed: of the draw.
-        model, layer: as for `Method`.
+        seed: random seed of the maps.
+        model, layer: as for `LayerMethod`.
     """
 
     def __init__(self, model: nn.Module, layer: str, seed: int = 0):

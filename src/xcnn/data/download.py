@@ -4,22 +4,19 @@ Only ever called by hand: no run downloads anything.
 """
 
 import argparse
-import hashlib
 import os
 import shutil
+import socket
 import sys
 import tarfile
-import urllib.error
-import urllib.request
-import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from http.client import HTTPException
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from torchvision import datasets
-from tqdm import tqdm
+from torchvision.datasets.utils import download_and_extract_archive
 
 from xcnn.data import cub200, imagenette, tiny_imagenet
 from xcnn.data.cifar10 import CIFAR10
@@ -29,10 +26,10 @@ from xcnn.data.stl10 import STL10
 from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import UserError
 
-TINY_IMAGENET_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"  # of the zip
+TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"  # of the zip
 CUB200_MD5 = "97eceeb196236b17998738112f37df78"  # of the tgz
 IMAGENETTE_MD5 = "3df6f0d01a2c9592104656642f5e78a3"  # of the tgz
-PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416  # HTTP
+SILENCE = 60  # seconds without an answer after which a download ends; torchvision itself would wait for ever
 
 
 class Source(NamedTuple):
@@ -64,73 +61,18 @@ def _stl10(root: Path) -> None:
     datasets.STL10(root, split="test", download=True)  # one archive holds all parts
 
 
-def _tiny_imagenet(root: Path) -> None:
-    _archive(root, tiny_imagenet.FOLDER, tiny_imagenet.URL, "sha256", TINY_IMAGENET_SHA256, _unzip)
+def _archive(folder: str, url: str, md5: str, root: Path) -> None:
+    """Fetch, check and unpack an archive. Its `folder` appears below `root` at once and whole.
 
-
-def _cub200(root: Path) -> None:
-    _archive(root, cub200.FOLDER, cub200.URL, "md5", CUB200_MD5, _untar)
-
-
-def _imagenette(root: Path) -> None:
-    _archive(root, imagenette.FETCHED, imagenette.URL, "md5", IMAGENETTE_MD5, _untar)
-
-
-def _archive(
-    root: Path, name: str, url: str, algorithm: str, expected: str, unpack: Callable[[Path, Path, str], None]
-) -> None:
-    """Fetch, check and unpack an archive. Its folder `name` appears at once and whole; a broken download goes on."""
-    folder, part, unpacked = root / name, root / f"{PurePosixPath(url).name}.part", root / f".{name}.unpacking"
-    if folder.exists():
-        raise UserError(f"{folder} is there, but is not whole: move or delete it, then run this command again.")
-    root.mkdir(parents=True, exist_ok=True)
-    _fetch(url, part)
-    with part.open("rb") as stream:
-        digest = hashlib.file_digest(stream, algorithm).hexdigest()
-    if digest != expected:
-        part.unlink()
-        raise OSError(f"{url} is not the archive that was expected: its {algorithm} is {digest}")
+    An archive that is there and whole is not fetched again.
+    """
+    unpacked = root / f".{folder}.unpacking"
+    if (root / folder).exists():
+        raise UserError(f"{root / folder} is there, but is not whole: move or delete it, then run this command again.")
     shutil.rmtree(unpacked, ignore_errors=True)
-    unpack(part, unpacked, name)
-    (unpacked / name).replace(folder)
+    download_and_extract_archive(url, root, unpacked, md5=md5, remove_finished=True)
+    (unpacked / folder).replace(root / folder)
     shutil.rmtree(unpacked)
-    part.unlink()
-
-
-def _unzip(part: Path, unpacked: Path, name: str) -> None:
-    with zipfile.ZipFile(part) as archive:
-        for member in tqdm(archive.infolist(), desc=f"unpacking {name}", unit="file", leave=False):
-            place = PurePosixPath(member.filename)
-            if place.parts[:1] != (name,) or ".." in place.parts:
-                raise OSError(f"the archive holds {member.filename!r}, which is outside {name}")
-            archive.extract(member, unpacked)
-
-
-def _untar(part: Path, unpacked: Path, name: str) -> None:
-    with tarfile.open(part) as archive:
-        for member in tqdm(archive, desc=f"unpacking {name}", unit="file", leave=False):
-            archive.extract(member, unpacked, filter="data")
-
-
-def _fetch(url: str, part: Path) -> None:
-    """Bring the file `part` to its full length, from where an earlier try left it if the server can."""
-    start = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=60)
-    except urllib.error.HTTPError as error:
-        if error.code == RANGE_NOT_SATISFIABLE:
-            return  # nothing is left to fetch
-        raise
-    with response:
-        if response.status != PARTIAL_CONTENT:
-            start = 0
-        total = start + int(response.headers["Content-Length"] or 0)
-        bar = tqdm.wrapattr(response, "read", total=total, initial=start, desc=part.stem, leave=False)
-        with bar as stream, part.open("ab" if start else "wb") as file:
-            shutil.copyfileobj(stream, file)
-    if part.stat().st_size < total:
-        raise OSError(f"the connection broke after {part.stat().st_size:,} of {total:,} bytes; run again to go on")
 
 
 SOURCES = {
@@ -138,13 +80,19 @@ SOURCES = {
     "cifar10": Source(CIFAR10.name, partial(_loaded, CIFAR10), partial(_torchvision, datasets.CIFAR10)),
     "stl10": Source(STL10.name, partial(_loaded, STL10), _stl10),
     "tiny-imagenet": Source(
-        "Tiny ImageNet", lambda root: tiny_imagenet.title(tiny_imagenet.list_images(root).wnids), _tiny_imagenet
+        "Tiny ImageNet",
+        lambda root: tiny_imagenet.title(tiny_imagenet.list_images(root).wnids),
+        partial(_archive, tiny_imagenet.FOLDER, tiny_imagenet.URL, TINY_IMAGENET_MD5),
     ),
-    "cub200": Source(cub200.CUB200.name, cub200.described, _cub200),
+    "cub200": Source(
+        cub200.CUB200.name,
+        lambda root: cub200.title(cub200.list_images(root).classes),
+        partial(_archive, cub200.FOLDER, cub200.URL, CUB200_MD5),
+    ),
     "imagenette": Source(
         imagenette.Imagenette.name,
         lambda root: imagenette.title(*(len(paths) for paths, _ in imagenette.list_images(root))),
-        _imagenette,
+        partial(_archive, imagenette.FETCHED, imagenette.URL, IMAGENETTE_MD5),
     ),
     "imagenet": Source("ImageNet val", _imagenet, None),
 }
@@ -169,7 +117,7 @@ def download(name: str, root: Path) -> str:
         source.fetch(root)
     except UserError:
         raise
-    # No network (URLError), a folder that cannot be written, a damaged file that torchvision takes for a whole one.
+    # No network (URLError), a folder that cannot be written, a download cut short or changed (its checksum differs).
     except (OSError, HTTPException, RuntimeError, ValueError, tarfile.TarError) as error:
         raise UserError(
             f"cannot download {source.name} to {root} ({' '.join(str(error).split())}). Run this command on a "
@@ -195,4 +143,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    socket.setdefaulttimeout(SILENCE)
     sys.exit(main())

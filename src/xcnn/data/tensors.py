@@ -23,7 +23,10 @@ from xcnn.errors import UserError
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images (N, C, H, W) uint8 with labels (N,) int64, and masks (N, H, W) uint8 where the data set has them."""
+    """Images (N, C, H, W) uint8 with labels (N,) int64, and masks (N, H, W) uint8 where the data set has them.
+
+    Or features (N, K, h, w) of floats in the images' place (`xcnn.training.FeatureData`).
+    """
 
     images: Tensor
     labels: Tensor
@@ -44,7 +47,10 @@ def scale(images: Tensor) -> Tensor:
 
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """A data set whose item is a whole batch: indexed by a tensor of indices, it gives (images in [0, 1], labels)."""
+    """A data set whose item is a whole batch: indexed by a tensor of indices, it gives (images in [0, 1], labels).
+
+    Where the images are floats, such as a trunk's features, they are given as they are, in float32.
+    """
 
     def __init__(self, data: Labelled):
         self.data = data
@@ -53,7 +59,9 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return len(self.data)
 
     def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return scale(self.data.images.index_select(0, indices)), self.data.labels.index_select(0, indices)
+        images = self.data.images.index_select(0, indices)
+        images = images.float() if images.is_floating_point() else scale(images)
+        return images, self.data.labels.index_select(0, indices)
 
 
 class EpochOrder(DistributedSampler[Tensor]):

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from xcnn.errors import UserError
 from xcnn.figures.panels import WIDTH, needed, new_figure, wrapped
@@ -148,7 +147,7 @@ def _panels(
     height = 0.19 * len(methods) + 0.2
     width = min(1.9 + 1.9 * len(metrics), WIDTH)
     figure = new_figure(width, height * len(protocols) + 0.9, title, compress=False)
-    axes: NDArray[np.object_] = figure.subplots(len(protocols), len(metrics), squeeze=False, sharex="col", sharey=True)
+    axes = figure.subplots(len(protocols), len(metrics), squeeze=False, sharex="col", sharey=True)
     for cell in axes.flat:
         cell.grid(axis="x", color=GRID, linewidth=0.6)
         cell.locator_params(axis="x", nbins=4)

@@ -245,7 +245,7 @@ def show_region(axes: Axes, image: Array, activation: Array, threshold: float | 
     if threshold is None:
         show_picture(axes, encircled(image, activation))
         return
-    values = as_tensor(activation).numpy()
+    values = as_tensor(activation).double().numpy()  # as the describer takes it, so that no cell is on the edge
     picture_over_map(axes, upscale(image), values.shape)
     outline(axes, values > threshold * values.max(), to_hex(LINE))
     axes.set_anchor("N")

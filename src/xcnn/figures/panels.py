@@ -49,7 +49,7 @@ def colour_bar(
 ) -> Colorbar:
     """A thin bar without frame beside the axes, or below them, in the small type of captions."""
     aspect, pad = (45, 0.01) if location == "right" else (25, 0.03)
-    bar = figure.colorbar(drawn, ax=axes, location=location, aspect=aspect, pad=pad, fraction=0.02)
+    bar = figure.colorbar(drawn, ax=axes, location=location, aspect=aspect, pad=pad, fraction=0.02, panchor=False)
     bar.ax.tick_params(length=0, labelsize=SMALL)
     bar.set_label(label, fontsize=SMALL)
     bar.outline.set_visible(False)

@@ -65,12 +65,12 @@ def signed_filters(
         texts = [folded([half[row][0].text], WORDS) for half in halves if told and row < len(half)]
         heights[row] = max([heights[row], *(LINE_HEIGHT * (text.count("\n") + 1) + 0.1 for text in texts)])
     figure = new_figure(WIDTH, TOP + 0.3 + sum(heights), title, compress=False)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[TOP, 0.3 + sum(heights)])
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[TOP, 0.3 + sum(heights)])[:, 0]
     picture, bars = upper.subplots(1, 2, width_ratios=[1, 2])
     show_picture(picture, upscale(image))
     _probability_bars(bars, values, classes, target)
     for panel, half, colour, head in zip(
-        lower.subfigures(1, 2), halves, (POSITIVE, NEGATIVE), ("raise", "lower"), strict=True
+        lower.subfigures(1, 2, squeeze=False)[0], halves, (POSITIVE, NEGATIVE), ("raise", "lower"), strict=True
     ):
         panel.suptitle(
             f"{'Filters that' if half else 'No filters'} {head} the probability of {target}",

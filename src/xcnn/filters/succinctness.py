@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xcnn.device import wide
+from xcnn.device import at_least_float32
 
 __all__ = [
     "combined_maps",
@@ -34,7 +34,7 @@ def _counts(maps: Tensor, peak: Tensor, threshold: float) -> tuple[Tensor, Tenso
 
 def _combine(activations: Tensor, threshold: float, count_share: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Maps (N, K, h w), masks m alike, counts C (N, h w) and positions P (N, h w) bool; in float32 at least."""
-    maps = wide(activations.flatten(2))
+    maps = at_least_float32(activations.flatten(2))
     mask, count = _counts(maps, maps.amax(2, keepdim=True), threshold)
     most = count.amax(1, keepdim=True)
     return maps, mask, count, (count >= count_share * most) & (most > 0)
@@ -99,7 +99,7 @@ def succinctness_grid(activations: Tensor, thresholds: Sequence[float], count_sh
     Returns:
         (thresholds, count_shares, N) in (0, 1], in float32 at least; NaN for an image on which no filter fires.
     """
-    maps = wide(activations.flatten(2))
+    maps = at_least_float32(activations.flatten(2))
     peak = maps.amax(2, keepdim=True)
     shares = maps.new_tensor(count_shares)[:, None, None]
     ratios = []

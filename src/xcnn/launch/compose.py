@@ -45,12 +45,26 @@ def compose(identity: str, overrides: Sequence[str] | None = None) -> DictConfig
     known = experiments()
     if identity not in known:
         raise UserError(f"unknown experiment {identity!r}; there are: {', '.join(known)}.")
+    refuse_no_choice(overrides or [])
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return hydra.compose("main", [f"experiment={identity}", f"identity={identity}", *(overrides or [])])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explained_error(error)) from error
+
+
+def refuse_no_choice(overrides: Sequence[str]) -> None:
+    """Hydra takes no `null` for a group's choice.
+
+    Raises:
+        UserError: `attribution=null` and its like, with the choices there are.
+    """
+    for override in overrides:
+        group, _, choice = override.lstrip("+").partition("=")
+        if choice in ("", "null") and (CONF / group).is_dir():
+            options = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+            raise UserError(f"{override} names no {group}; there are: {options}.")
 
 
 def explained_error(error: Exception) -> str:
@@ -69,19 +83,15 @@ def checked(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    for each in parsed:
-        group = each.key_or_group
-        emptied = group in ("data", "model", "attribution", "prototypes") and each.value() is None
-        if emptied and compose(cfg.identity).get(group) is not None:
-            options = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-            raise UserError(f"{cfg.identity} needs a choice of {group}, not null; there are: {options}.")
     own = {each.key_or_group: each for each in parsed if each.key_or_group not in groups}
     if own:
         chosen = [text for text, each in zip(overrides, parsed, strict=True) if each.key_or_group in groups]
         given = [text for text in chosen if not text.startswith(("experiment=", "identity="))]
         base = compose(cfg.identity, given)
         for key in own:
-            _same_kind(key, OmegaConf.select(base, key), OmegaConf.select(cfg, key))
+            # What is interpolated, such as a cell's name, may not resolve without the other overrides.
+            default, value = (OmegaConf.select(each, key, throw_on_resolution_failure=False) for each in (base, cfg))
+            _same_kind(key, default, value)
     amounts = [name for name in (*AMOUNTS, "data.batch_size") if OmegaConf.select(cfg, name) is not None]
     for name in amounts:
         if (amount := OmegaConf.select(cfg, name)) < 1:

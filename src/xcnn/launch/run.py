@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from xcnn.errors import Diverged, Missing, UserError
 from xcnn.files import writable
 from xcnn.launch import compose as composing
-from xcnn.launch.compose import cell_of, checked, compose, explained_error
+from xcnn.launch.compose import cell_of, checked, compose, explained_error, refuse_no_choice
 from xcnn.launch.subjects import Setup
 from xcnn.launch.titles import read_titles
 from xcnn.report.cells import Cell, Measured
@@ -83,18 +83,20 @@ def _launch(
     afterwards: Afterwards | None,
     pool: Pool | None,
 ) -> None:
-    render = "render" in arguments
+    refuse_no_choice(arguments)
+    render_only = "render" in arguments
     wanted = [argument.removeprefix("sweep=") for argument in arguments if argument.startswith("sweep=")]
     overrides = [argument for argument in arguments if argument != "render" and not argument.startswith("sweep=")]
     # The rest belongs to the cells: it may be a sweep (`seed=0,1`), or fit one of the sweeps' choices only.
     cfg = compose(identity, [override for override in overrides if override.startswith(("paths.", "order=", "sweeps"))])
-    runs, results = writable(cfg.paths.runs), writable(cfg.paths.results)
+    writable(cfg.paths.runs)
+    results = writable(cfg.paths.results)
     sweeps: Any = OmegaConf.to_container(cfg.sweeps) if cfg.get("sweeps") else {"all": {}}
     unknown = [name for name in wanted if name not in sweeps]
     if unknown:
         raise UserError(f"{identity} has no sweep {', '.join(unknown)}; there are: {', '.join(sweeps)}.")
     failed: Exception | None = None
-    if not render:
+    if not render_only:
         given = {override.lstrip("+~").split("=")[0] for override in overrides}
         chosen, lacking = wanted or _of_recipe(identity, sweeps, overrides), []
         for name in chosen:
@@ -110,11 +112,30 @@ def _launch(
                 lacking.append(stop)
         if len(lacking) == len(chosen) and not (results / f"{identity}.runs.jsonl").is_file():
             raise lacking[0]
-    page = publish(identity, runs, results, summarise, list(cfg.get("order", [])), not render, pool, read_titles(composing.CONF))
-    print(brief(page))
+    print(brief(_published(cfg, summarise, pool, to_wandb=not render_only)))
     if failed is not None:
         print(f"error: {failed}", file=sys.stderr)
         sys.exit(1)
+
+
+def render(identity: str, summarise: Summarise, pool: Pool | None = None) -> Path:
+    """The page of an experiment, rendered from its committed records alone."""
+    return _published(compose(identity), summarise, pool, to_wandb=False)
+
+
+def _published(cfg: DictConfig, summarise: Summarise, pool: Pool | None, to_wandb: bool) -> Path:
+    runs, results = Path(cfg.paths.runs), Path(cfg.paths.results)
+    return publish(
+        cfg.identity,
+        runs,
+        results,
+        summarise,
+        list(cfg.get("order", [])),
+        to_wandb,
+        pool,
+        read_titles(composing.CONF),
+        cfg.protocol,
+    )
 
 
 def _of_recipe(identity: str, sweeps: Mapping[str, Mapping[str, Any]], overrides: Sequence[str]) -> list[str]:

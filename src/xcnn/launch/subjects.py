@@ -17,18 +17,19 @@ from torch import Tensor, nn
 
 from xcnn.attribution import Method
 from xcnn.data.tensors import TensorDataModule, scale
+from xcnn.device import device_of, training_precision
 from xcnn.errors import UserError
 from xcnn.evaluation.prototypes import training_share
 from xcnn.evaluation.subject import Subject
 from xcnn.files import locked
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch.compose import build, plain, settings, varied
-from xcnn.launch.loggers import curve_loggers
 from xcnn.launch.options import Options, as_options
-from xcnn.models import Preprocessing, fold_batch_norm, restate_batch_norm
+from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
+from xcnn.report.loggers import curve_loggers
 from xcnn.report.provenance import provenance
 from xcnn.training.classifier import Classifier
 from xcnn.training.fit import fit
@@ -89,7 +90,12 @@ class Setup:
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cuda" if self.options.trainer.accelerator == "gpu" else "cpu")
+        return device_of(self.options.trainer.accelerator)
+
+    @property
+    def precision(self) -> str:
+        """The configured precision; where that is "auto", what is fast on this machine's processor."""
+        return training_precision(self.options.trainer.accelerator, self.options.trainer.precision)
 
     def variant(self, *overrides: str) -> "Setup":
         """This setup with some choices changed (`penalty=none`): the "before" of a before and after.
@@ -112,6 +118,14 @@ class Setup:
         """Hash of the configured file of weights; None where there is none."""
         return (self.settings["model"]["weights"] or {}).get("hash")
 
+    def optimizer(self) -> Any:
+        """The training's optimiser, of parameters yet to be given."""
+        return build(self._cfg.training.optimizer)
+
+    def schedule(self) -> Any:
+        """The training's schedule, of an optimiser and steps yet to be given; None where the rate is constant."""
+        return build(self._cfg.training.get("schedule"))
+
     def trained(self) -> Subject:
         """The network that this configuration trains: loaded if some cell trained it before, else resumed or trained.
 
@@ -121,11 +135,11 @@ class Setup:
         torch.manual_seed(self.options.seed)
         module = Classifier(
             self._trainable(),
-            build(training.optimizer),
+            self.optimizer(),
             data_term=training.data_term,
             penalty=build(self._cfg.penalty),
             layers=self.options.layers,
-            schedule=build(training.get("schedule")),
+            schedule=self.schedule(),
             sizes={int(epoch): side for epoch, side in (training.get("sizes") or {}).items()},
             **self._handling,
         )
@@ -180,8 +194,9 @@ class Setup:
         if self.options.get("training"):
             subject = self.trained()
             return self._placed(replace(subject, network=fold_batch_norm(subject.network)))
+        data = self.data  # first: that it is missing is said before any weights are read
         network = fold_batch_norm(self.model())
-        return self._placed(Subject(network, self.data, self.normalise or nn.Identity(), self.weights()))
+        return self._placed(Subject(network, data, self.normalise or nn.Identity(), self.weights()))
 
     def attribution(self, subject: Subject) -> Method:
         """The configured attribution method of a subject's network."""
@@ -208,7 +223,7 @@ class Setup:
         network = self.model()
         if self.options.model.get("weights") and statistics_folded(network):
             sample = scale(self.data.train.images[:RECALIBRATED])
-            restate_batch_norm(network, sample if self.normalise is None else self.normalise(sample))
+            recalibrate_batch_norm(network, sample if self.normalise is None else self.normalise(sample))
         return network
 
     def _placed(self, subject: Subject) -> Subject:
@@ -216,8 +231,8 @@ class Setup:
         network = subject.network.eval().to(self.device)
         if self.options.trainer.channels_last:
             network = network.to(memory_format=torch.channels_last)
-        precision, batch = self.options.trainer.precision, self.options.get("batch") or subject.batch
-        return replace(subject, network=network, device=self.device, precision=precision, batch=batch)
+        batch = self.options.get("batch") or subject.batch
+        return replace(subject, network=network, device=self.device, precision=self.precision, batch=batch)
 
     def _fitted(
         self, module: Classifier, keys: Sequence[str], max_epochs: int, select: str | None = None, augment: bool = False

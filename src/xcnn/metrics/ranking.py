@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xcnn.attribution import upsample
-from xcnn.device import wide
+from xcnn.device import at_least_float32
 from xcnn.errors import UserError
 
 __all__ = ["at_size", "relevance_rank"]
@@ -22,7 +22,7 @@ def at_size(maps: Tensor, size: Sequence[int]) -> Tensor:
         raise UserError(f"maps are {tuple(maps.shape)}; pass maps (N, h, w).")
     if not maps.isfinite().all():
         raise UserError("a map holds NaN or infinity; look for the division by zero in the method that made it.")
-    maps = wide(maps)
+    maps = at_least_float32(maps)
     return maps if maps.shape[1:] == tuple(size) else upsample(maps, size)
 
 

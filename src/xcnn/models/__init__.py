@@ -3,11 +3,11 @@
 from xcnn.models.backbones import Preprocessing, backbone
 from xcnn.models.capture import capture
 from xcnn.models.conv3 import conv3
-from xcnn.models.fine_tuned import fine_tuned, restate_batch_norm
+from xcnn.models.fine_tuned import fine_tuned, recalibrate_batch_norm
 from xcnn.models.fold import fold_batch_norm
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.models.split import Split, cuttable_layers, split_along, split_at, split_at_each
-from xcnn.models.vgg import small_vgg16
+from xcnn.models.vgg import small_vgg16, vgg16_for
 from xcnn.models.weights import load_weights, save_weights, weights_hash
 
 __all__ = [
@@ -21,11 +21,12 @@ __all__ = [
     "fine_tuned",
     "fold_batch_norm",
     "load_weights",
-    "restate_batch_norm",
+    "recalibrate_batch_norm",
     "save_weights",
     "small_vgg16",
     "split_along",
     "split_at",
     "split_at_each",
+    "vgg16_for",
     "weights_hash",
 ]

@@ -1,4 +1,4 @@
-"""The networks of torchvision and timm by name, with weights from a file; nothing is downloaded."""
+"""Networks of torchvision and timm by name, with weights from a file; nothing is downloaded."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ _AS_TRAINED: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network expects of its images: shorter side resized, centre cropped, channels normalised.
+    """The preprocessing a network was trained with: shorter side resized, centre cropped, channels normalised.
 
     Args:
-        mean, std: per channel, of values in [0, 1].
+        mean, std: mean and standard deviation of each channel, for values in [0, 1].
         resize: length of the shorter side in pixels.
         crop: side of the central square, at most `resize`.
 
@@ -55,11 +55,11 @@ def backbone(name: str, n_classes: int = 1000, weights: str | Path | None = None
     """A classification network in eval mode, on the CPU in float32.
 
     Args:
-        name: as torchvision has it ("resnet50", "vgg16_bn"), or "timm/" and timm's name.
+        name: torchvision's name ("resnet50", "vgg16_bn"), or "timm/" and timm's name.
         n_classes: width of the last layer.
-        weights: a `.safetensors` file with the network's own tensor names, in any float type; None leaves the
-            network as torch's random generator draws it.
-        options: of the network's own builder, such as `dropout=0.0` of torchvision's VGG.
+        weights: path of a `.safetensors` file with the network's own tensor names, in any float type; None keeps the
+            random initialisation.
+        options: keyword arguments of the network's own builder, such as `dropout=0.0` of torchvision's VGG.
 
     Raises:
         UserError: an unknown name (lists near ones); no file at `weights`, or one of another network.

@@ -1,4 +1,4 @@
-"""Watching the outputs of layers while a network runs in its own mode, as a training does."""
+"""Outputs of layers, recorded by hooks while a network runs in its own mode, as in training."""
 
 import contextlib
 import difflib

@@ -1,4 +1,4 @@
-"""A pre-trained network made ready for other classes: a new classifier, and BatchNorm that can be trained on."""
+"""A pre-trained network for other classes: a new classifier, and BatchNorm statistics with which training can go on."""
 
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,15 @@ IMAGENET_CLASSES = 1000
 
 
 def fine_tuned(name: str, n_classes: int, weights: str | Path | None = None, **options: Any) -> nn.Module:
-    """A network of `backbones` whose last linear layer is a new one, `Linear(D, n_classes, bias=False)`, to be trained.
+    """A network of `backbones` whose last linear layer is replaced by an untrained `Linear(D, n_classes, bias=False)`.
 
-    Without a bias the classes' columns alone decide (Boubekki & Clemmensen 2026, section 2, omit it).
+    Without a bias the classes' weight vectors alone decide (Boubekki & Clemmensen 2026, section 2, omit it).
 
     Args:
         name: see `backbone`.
-        weights: a `.safetensors` file of the network for ImageNet's 1000 classes; None leaves all as torch's random
-            generator draws it, to be trained from scratch.
-        options: of the network's own builder.
+        weights: path of a `.safetensors` file of the network for ImageNet's 1000 classes; None keeps the random
+            initialisation, to be trained from scratch.
+        options: keyword arguments of the network's own builder.
 
     Raises:
         UserError: as for `backbone`; or the network does not end in a linear layer.
@@ -37,17 +37,18 @@ def fine_tuned(name: str, n_classes: int, weights: str | Path | None = None, **o
 
 
 @torch.no_grad()
-def restate_batch_norm(network: nn.Module, images: Tensor) -> None:
-    """Give every BatchNorm the statistics of these images, and weights with which it does the same as before.
+def recalibrate_batch_norm(network: nn.Module, images: Tensor) -> None:
+    """Set every BatchNorm's statistics to those of these images, and its weights so that the network stays the same.
 
-    In a file whose statistics were folded into the weights (means 0, variances 1) BatchNorm is right in evaluation
-    mode only: in training it normalises by its batch, and what the layers learnt would be lost at the first step. Here
-    the affine map y = a x + b of each layer in evaluation mode is written anew with mean m and variance v of its own
-    input: weight a sqrt(v + eps), bias b + a m. Outputs in evaluation mode differ by rounding only.
+    Where the statistics were folded into the weights (means 0, variances 1), BatchNorm is right in evaluation mode
+    only: in training it normalises by the statistics of its batch, which changes the outputs of pre-trained layers at
+    the first step. Here the affine map y = a x + b of each layer in evaluation mode is expressed with the mean m and
+    variance v of its own input: weight a sqrt(v + eps), bias b + a m. Outputs in evaluation mode differ by rounding
+    only.
 
     Args:
         network: changed in place; its mode is left as it is.
-        images: (N, C, H, W), what the network is given; a few hundred.
+        images: network input (N, C, H, W); a few hundred images.
     """
     norms = [
         module for module in network.modules() if isinstance(module, nn.BatchNorm2d) and module.track_running_stats
@@ -78,7 +79,7 @@ def restate_batch_norm(network: nn.Module, images: Tensor) -> None:
 
 
 def statistics_folded(network: nn.Module) -> bool:
-    """Whether all BatchNorm layers hold means of 0 and variances of 1: folded into the weights, or not measured yet."""
+    """Whether all BatchNorm layers hold means 0 and variances 1: folded into the weights, or not estimated yet."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     return bool(norms) and all(
         norm.running_mean is not None

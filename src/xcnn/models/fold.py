@@ -1,4 +1,4 @@
-"""Folding BatchNorm into the convolutions before it: the same function in evaluation mode, and a quarter faster."""
+"""Folding BatchNorm into the convolutions before it: the same function in evaluation mode, and faster."""
 
 import copy
 
@@ -6,16 +6,18 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from xcnn.errors import UserError
+from xcnn.models.checks import check_model
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy of the network, in eval mode, in which each BatchNorm that follows a convolution has gone into it.
+    """A copy of the network, in eval mode, in which each BatchNorm that follows a convolution is folded into it.
 
     Layers keep their names: a folded BatchNorm is an identity there. Outputs differ by rounding.
 
     Raises:
-        UserError: `torch.fx` cannot trace the network.
+        UserError: it is no network (see `check_model`), or `torch.fx` cannot trace it.
     """
+    check_model(network)
     folded = copy.deepcopy(network).eval()
     try:
         graph = fx.Tracer().trace(folded)

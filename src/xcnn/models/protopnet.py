@@ -1,4 +1,4 @@
-"""ProtoPNet (Chen et al. 2019): a class is recognised by how near some patch of the image comes to its prototypes.
+"""ProtoPNet (Chen et al. 2019): classification by the distances of image patches to prototypes of each class.
 
 The maps of a backbone's layer go through two 1 x 1 convolutions to a latent z in (0, 1)^channels per location. With
 prototypes p in the same space,
@@ -9,7 +9,7 @@ prototypes p in the same space,
 
 Distances are expanded to ||z||^2 - 2 z.p + ||p||^2, which rounding can make negative: they are clamped at 0. They and
 what follows are computed in float32 at least, also under autocast, and by a matrix product, which a GPU does not round
-to TF32 as it does a convolution: a pushed prototype's distance to its patch has to be small beside 1e-4.
+to TF32 as it does a convolution: a pushed prototype's distance to its patch must be small compared with 1e-4.
 """
 
 from typing import cast
@@ -19,31 +19,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from xcnn.device import wide
+from xcnn.device import at_least_float32
 from xcnn.errors import UserError
 from xcnn.models.capture import capture
 
-EPSILON = 1e-4  # in the similarity
-PROBE = 96  # side in pixels of the image that shows how many maps the layer has
+EPSILON = 1e-4  # added to distances in the similarity
+PROBE = 96  # side in pixels of the image by which the layer's maps are counted
 
 
 class ProtoPNet(nn.Module):
     """Images (N, C, H, W) to logits (N, n_classes).
 
     Attributes:
-        features: the backbone as far as `layer`; its modules and parameters are the given ones, not copies.
-        add_on: from the layer's maps to the latent.
+        features: the backbone up to `layer`; its modules and parameters are the given ones, not copies.
+        add_on: convolutions from the layer's maps to the latent.
         prototypes: (P, channels, 1, 1), P = n_classes * per_class, those of a class next to each other.
-        last: from similarities to logits, weight (n_classes, P), no bias.
-        class_of: (P,) int64, each prototype's class.
-        source: (P, 3) int64, where a push found each prototype: index of the training image, row and column in the
+        last: linear layer from similarities to logits, weight (n_classes, P), no bias.
+        class_of: class of each prototype, (P,) int64.
+        source: (P, 3) int64, origin of each prototype after a push: index of the training image, row and column in the
             latent; -1 before any push. It is saved with the weights.
 
     Args:
         backbone: a network that `torch.fx` can trace; it is left in its mode.
-        layer: name of the layer whose output, (N, D, h, w), the prototypes look at.
-        per_class: prototypes of each class.
-        channels: of the latent.
+        layer: name of the layer whose output (N, D, h, w) is compared with the prototypes.
+        per_class: number of prototypes of each class.
+        channels: number of channels of the latent z.
 
     Raises:
         UserError: no such layer, its output is not maps, fewer than two classes, no prototypes or no channels.
@@ -90,7 +90,7 @@ class ProtoPNet(nn.Module):
     def distances(self, latent: Tensor) -> Tensor:
         """Squared distances (N, P, h, w), at least 0, of a latent's locations to the prototypes."""
         with torch.autocast(latent.device.type, enabled=False):
-            z = wide(latent).flatten(2)
+            z = at_least_float32(latent).flatten(2)
             p = self.prototypes.to(z.dtype).flatten(1)
             middle = p.detach().mean(0)  # moves no distance, and keeps the rounding of small ones far below EPSILON
             z, p = z - middle[:, None], p - middle

@@ -12,7 +12,7 @@ from xcnn.errors import Missing, UserError
 from xcnn.files import atomic
 
 COUNTER = "num_batches_tracked"  # of BatchNorm; only training with momentum None reads it, so a file may lack it
-SHOWN = 3  # of the tensors that do not fit, in a message
+SHOWN = 3  # number of tensors that do not fit named in a message
 
 
 def load_weights(
@@ -21,7 +21,7 @@ def load_weights(
     """Put the tensors of a `.safetensors` file into the network, in its dtype and device: all of them, no others.
 
     Args:
-        remedy: what the message says when there is no such file.
+        remedy: advice in the message when there is no such file.
 
     Raises:
         Missing: there is no such file.
@@ -49,8 +49,9 @@ def save_weights(network: nn.Module, path: str | Path, dtype: torch.dtype | None
     """Write the network's parameters and buffers to a `.safetensors` file, atomically.
 
     Args:
-        dtype: of the matrices and kernels, e.g. `torch.float16` for half the size; None keeps theirs. Vectors (biases,
-            BatchNorm's statistics) keep their own: they weigh nothing, and variances may leave float16's range.
+        dtype: type of matrices and kernels in the file, e.g. `torch.float16` for half the size; None keeps theirs.
+            Vectors (biases, BatchNorm's statistics) keep their own: they are small, and variances may leave float16's
+            range.
     """
     state = {
         name: (tensor if dtype is None or tensor.ndim < 2 else tensor.to(dtype)).cpu().contiguous()
@@ -61,7 +62,7 @@ def save_weights(network: nn.Module, path: str | Path, dtype: torch.dtype | None
 
 
 def weights_hash(network: nn.Module) -> str:
-    """Which weights these are: the first 16 hexadecimal digits of SHA-256 over names and values, on any device."""
+    """Identity of the weights: the first 16 hexadecimal digits of SHA-256 over names and values, on any device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from xcnn.device import wide
+from xcnn.device import at_least_float32
 from xcnn.errors import UserError
 from xcnn.models.split import split_along
 from xcnn.models.weights import weights_hash
@@ -88,7 +88,7 @@ class Encoder:
         columns = weight.sum((2, 3))
         if (weight - columns[:, :, None, None] / 4).abs().max() > 1e-5 * weight.abs().max():
             raise UserError(_not_pooled(last))
-        return wide(columns.detach()), wide(bias.detach())
+        return at_least_float32(columns.detach()), at_least_float32(bias.detach())
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from xcnn.errors import UserError
-from xcnn.files import atomic, locked, read_json, write_json
+from xcnn.files import atomic, locked, read_json, remove_leftovers, write_json
 from xcnn.fingerprint import differences, file_hash, fingerprint
 from xcnn.report.provenance import provenance
 
@@ -68,8 +68,11 @@ class Cell:
     overrides: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.=+-]+", self.name):
-            raise UserError(f"a cell's name has letters, digits and ._=+- only, not {self.name!r}: it names a folder.")
+        if not re.fullmatch(r"[\w.=+-]+", self.name) or not self.name.strip("."):
+            raise UserError(
+                f"a cell's name has letters, digits and ._=+- only, and not dots alone; not {self.name!r}: it names a "
+                "folder."
+            )
 
     @property
     def result(self) -> Path:
@@ -101,6 +104,7 @@ class Cell:
         with locked(self.folder / ".lock"):
             record = self.finished()
             if record is None:
+                remove_leftovers(self.folder)
                 started = time.monotonic()
                 measured = measure(self)
                 record = self._record(measured, time.monotonic() - started)

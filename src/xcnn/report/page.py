@@ -1,7 +1,7 @@
 """Pages: a template beside the experiment, filled with the numbers and verdicts that Python hands over.
 
-`experiments/<paper>/<name>.md.jinja` extends `page.md.jinja`, which is installed with this package: it fixes the order of
-every page, and writes the claims, all rows, the paper's numbers, definitions, deviations and provenance by itself. A
+`experiments/<paper>/<name>.md.jinja` extends `page.md.jinja`, which is installed with this package: it fixes the order
+of every page, and writes the claims, all rows, the paper's numbers, definitions, deviations and provenance by itself. A
 page's own template gives these blocks:
 
 - `answer`: one paragraph, after the verdict. Required.
@@ -13,14 +13,14 @@ page's own template gives these blocks:
   have a definition under `titles:` in `conf/` follow by themselves.
 - `claim`: the words of a claim (variable `claim`), where the default's do not do.
 
-`{% set quantities = {"test": "test accuracy, %"} %}` at its top gives metrics their titles. What a template sees, besides
-`facts` of the experiment's own, stands in `context`.
+`{% set quantities = {"test": "test accuracy, %"} %}` at its top gives metrics their titles. What a template sees,
+besides `facts` of the experiment's own, stands in `Page.context`; its filters in `xcnn.report.formatting`.
 """
 
 import ast
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,8 +30,10 @@ import jinja2
 from matplotlib.figure import Figure
 
 from xcnn.errors import UserError
-from xcnn.report.tables import PaperNumber, Record, Row, markdown
-from xcnn.report.verdicts import Claim, Comparison, Interval, Verdict, judge, spread
+from xcnn.report.formatting import details, interval, number, percent, plural, signed, table
+from xcnn.report.provenance import of_rows
+from xcnn.report.tables import PaperNumber, Record, Row
+from xcnn.report.verdicts import Claim, Comparison, Verdict, judge, spread
 
 HEADINGS = ("Paper", "Command", "Reports", "Cost", "Deviations")
 MARK = "<!-- xcnn "  # opens the line that a page hands over to the index
@@ -105,52 +107,6 @@ def opening(path: Path) -> dict[str, str]:
     return found
 
 
-# Filters
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """`0.853`; `–` for what is undefined."""
-    return "–" if value is None or value != value else f"{value:,.{digits}f}"
-
-
-def percent(share: float | None, digits: int = 0) -> str:
-    """A share in [0, 1] as `85 %`."""
-    return "–" if share is None or share != share else f"{100 * share:.{digits}f} %"
-
-
-def signed(value: float | None, digits: int = 1) -> str:
-    """`+1.5`, `-0.2`."""
-    return "–" if value is None or value != value else f"{value:+,.{digits}f}"
-
-
-def interval(ours: Interval | None, digits: int = 3, sign: bool = False) -> str:
-    """`0.853 [0.841, 0.866]`, or the value alone where there is no spread; with `sign`, as a difference."""
-    if ours is None:
-        return "–"
-    show = signed if sign else number
-    ends = "" if ours.over == "none" else f" [{show(ours.low, digits)}, {show(ours.high, digits)}]"
-    return show(ours.value, digits) + ends
-
-
-def plural(n: int, one: str, several: str = "") -> str:
-    """`1 seed`, `2 seeds`, `1,000 images`."""
-    return f"{n:,} {one if n == 1 else several or one + 's'}"
-
-
-def table(header: Sequence[Any], lines: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; a line break in a cell becomes a space, a vertical bar is escaped."""
-    return markdown([str(cell) for cell in header], lines)
-
-
-def details(summary: str, text: str = "", caller: Callable[[], str] | None = None) -> str:
-    """`text`, or what stands in a `{% call %}`, folded under its summary; nothing if that is blank."""
-    inner = (caller() if caller is not None else text).strip()
-    return f"\n\n<details>\n<summary>{summary}</summary>\n\n{inner}\n\n</details>\n\n" if inner else ""
-
-
-# A page
-
-
 def environment(experiments: Path) -> jinja2.Environment:
     """Where templates are found, and the filters and functions that all of them share."""
     found = jinja2.Environment(
@@ -178,6 +134,7 @@ class Page:
         rows, comparisons: ours, and the paper's numbers beside them.
         pictures: file names, with the record whose picture it is (None for a drawing over all records).
         titles: of methods, networks and data sets.
+        protocol: number of what the experiment measures today; None where that is not known.
     """
 
     identity: str
@@ -187,6 +144,7 @@ class Page:
     comparisons: Sequence[Comparison]
     pictures: Mapping[str, Record | None]
     titles: Titles
+    protocol: int | None = None
 
     def __post_init__(self) -> None:
         self.shown: set[str] = set()  # pictures that the template has placed
@@ -231,8 +189,8 @@ class Page:
     def context(self, experiment: Mapping[str, str]) -> dict[str, Any]:
         """What a template sees: plain values of the page, and functions that look up titles, numbers and pictures.
 
-        `ours(row, metric, digits)` shows a value with its interval, `beside(method, metric, dataset, model)` the paper's
-        number and ours as `47.03 / 73.5 [71.3, 75.7]`, `titled(name)` and `quantity(metric)` their titles,
+        `ours(row, metric, digits)` shows a value with its interval, `beside(method, metric, dataset, model)` the
+        paper's number and ours as `47.03 / 73.5 [71.3, 75.7]`, `titled(name)` and `quantity(metric)` their titles,
         `picture(file, caption)` a picture.
         """
         own = self.summary
@@ -246,6 +204,8 @@ class Page:
             "claims": own.claims,
             "columns": own.columns,
             "rows": self.rows,
+            "protocol": self.protocol,
+            "earlier": self.earlier,
             "records": [record for row in self.rows for record in row.records],
             "comparisons": self.comparisons,
             "pictures": self.pictures,
@@ -254,7 +214,7 @@ class Page:
             "shared": shared(self.rows),
             "not_run": not_run(self.comparisons),
             "named": self.named(),
-            "provenance": provenance(self.rows),
+            "provenance": of_rows(self.rows),
             "shown": self.shown,
             "spreads": self.spreads,
             "titled": self.titled,
@@ -265,6 +225,13 @@ class Page:
             "printed": self.printed,
             "picture": self.picture,
         }
+
+    @property
+    def earlier(self) -> list[int]:
+        """Other protocols than today's by which records were measured; none where today's is not known."""
+        records = (record for row in self.rows for record in row.records)
+        found = {record["settings"].get("protocol", self.protocol) for record in records}
+        return sorted(found - {self.protocol}) if self.protocol is not None else []
 
     @property
     def n(self) -> dict[str, list[int]]:
@@ -280,7 +247,8 @@ class Page:
         """Titles and definitions of the methods, networks and data sets of the page, where there is a definition."""
         paper = [comparison.paper for comparison in self.comparisons]
         names = [row.method for row in self.rows] + [number.row for number in paper]
-        names += [part for each in (*self.rows, *paper) for part in (each.model, each.dataset) if part]
+        for model, dataset in [*((r.model, r.dataset) for r in self.rows), *((p.model, p.dataset) for p in paper)]:
+            names += [name for name in (model, dataset) if name]
         found = {name: self._entry(name) for name in dict.fromkeys(names)}
         return {self.titled(name): one["definition"] for name, one in found.items() if one.get("definition")}
 
@@ -355,7 +323,7 @@ class Page:
 def quantity(context: jinja2.runtime.Context, metric: str) -> str:
     """The title of a metric, from the template's `quantities` or the columns; of `drop/soft`, that of `drop`."""
     name, _, choice = metric.partition("/")
-    titles: Mapping[str, str] = context.resolve("quantities")
+    titles: Any = context.resolve("quantities")
     if metric in titles:
         return titles[metric]
     return titles[name] + (f" ({choice})" if choice and choice != "*" else "") if name in titles else metric
@@ -388,51 +356,6 @@ def not_run(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
         {"dataset": dataset, "model": model, "reason": reason, "n": n}
         for (dataset, model, reason), n in counted.items()
     ]
-
-
-def provenance(rows: Sequence[Row]) -> dict[str, Any]:
-    """Where the rows' numbers come from: distinct values over their records, and which commit measured which row."""
-    records = [record for row in rows for record in row.records]
-    trainings = {record["training"]["fingerprint"]: record["training"] for record in records if record["training"]}
-
-    def distinct(values: Iterable[Any]) -> list[str]:
-        return sorted({str(value) for value in values})
-
-    def commit(record: Record) -> str:
-        return (record["git_sha"] or "no git")[:10] + (" with local changes" if record["dirty"] else "")
-
-    commits: dict[str, list[tuple[str, str, str]]] = {}
-    for row in rows:
-        for record in row.records:
-            places = commits.setdefault(commit(record), [])
-            if (row.dataset, row.model, row.method) not in places:
-                places.append((row.dataset, row.model, row.method))
-    return {
-        "cells": len(records),
-        "minutes": sum(record["wall_s"] for record in records) / 60,
-        "trainings": len(trainings),
-        "training_minutes": sum(training["wall_s"] for training in trainings.values()) / 60,
-        "commits": commits,
-        "training_commits": distinct(map(commit, trainings.values())),
-        "restated": sum("restated" in record for record in records),
-        "versions": distinct(f"{name} {version}" for record in records for name, version in record["versions"].items()),
-        "locks": distinct(record["lock"] for record in records),
-        "machines": distinct(f"{record['device']} ({record['machine']}), {record['precision']}" for record in records),
-        "data": distinct(f"{record['data']['name']} (manifest {record['data']['manifest']})" for record in records),
-        "weights": distinct(line for record in records for line in weights(record)),
-    }
-
-
-def weights(record: Record) -> list[str]:
-    """The networks that a record used, a line each: name, hash of the weights and, where it is recorded, their origin."""
-    lines = []
-    used = record.get("networks") or {record["model"]: record.get("weights")}
-    for name, one in used.items():
-        facts = one if isinstance(one, Mapping) else {"hash": one}
-        values = [str(value) for value in facts.values() if value is not None]
-        if values:
-            lines.append(f"{name}: {', '.join(values)}")
-    return lines
 
 
 def _place(error: BaseException, name: str) -> str:

@@ -1,8 +1,9 @@
-"""Where a number comes from: code, lock file, versions, machine."""
+"""Where a number comes from: code, lock file, versions, machine, data, weights."""
 
 import functools
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from xcnn.fingerprint import file_hash
+from xcnn.report.tables import Record, Row
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CODE = ("src", "experiments", "conf", "pyproject.toml", "requirements.lock")
@@ -33,6 +35,51 @@ def provenance() -> dict[str, Any]:
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "machine": f"{platform.system()} {platform.machine()} {capability}, {torch.get_num_threads()} threads",
     }
+
+
+def of_rows(rows: Sequence[Row]) -> dict[str, Any]:
+    """Where the rows' numbers come from: distinct values over their records, and which commit measured which row."""
+    records = [record for row in rows for record in row.records]
+    trainings = {record["training"]["fingerprint"]: record["training"] for record in records if record["training"]}
+
+    def distinct(values: Iterable[Any]) -> list[str]:
+        return sorted({str(value) for value in values})
+
+    def commit(record: Record) -> str:
+        return (record["git_sha"] or "no git")[:10] + (" with local changes" if record["dirty"] else "")
+
+    commits: dict[str, list[tuple[str, str, str]]] = {}
+    for row in rows:
+        for record in row.records:
+            places = commits.setdefault(commit(record), [])
+            if (row.dataset, row.model, row.method) not in places:
+                places.append((row.dataset, row.model, row.method))
+    return {
+        "cells": len(records),
+        "minutes": sum(record["wall_s"] for record in records) / 60,
+        "trainings": len(trainings),
+        "training_minutes": sum(training["wall_s"] for training in trainings.values()) / 60,
+        "commits": commits,
+        "training_commits": distinct(map(commit, trainings.values())),
+        "restated": sum("restated" in record for record in records),
+        "versions": distinct(f"{name} {version}" for record in records for name, version in record["versions"].items()),
+        "locks": distinct(record["lock"] for record in records),
+        "machines": distinct(f"{record['device']} ({record['machine']}), {record['precision']}" for record in records),
+        "data": distinct(f"{record['data']['name']} (manifest {record['data']['manifest']})" for record in records),
+        "weights": distinct(line for record in records for line in weights(record)),
+    }
+
+
+def weights(record: Record) -> list[str]:
+    """The networks that a record used, a line each: name, hash of the weights and, if recorded, their origin."""
+    lines = []
+    used = record.get("networks") or {record["model"]: record.get("weights")}
+    for name, one in used.items():
+        facts = one if isinstance(one, Mapping) else {"hash": one}
+        values = [str(value) for value in facts.values() if value is not None]
+        if values:
+            lines.append(f"{name}: {', '.join(values)}")
+    return lines
 
 
 def _git(*arguments: str) -> str | None:

@@ -38,6 +38,7 @@ def publish(
     to_wandb: bool = True,
     pool: Pool | None = None,
     titles: Titles | None = None,
+    protocol: int | None = None,
     experiments: Path = REPOSITORY / "experiments",
 ) -> Path:
     """Merge this machine's finished cells into the committed records and render them.
@@ -54,6 +55,7 @@ def publish(
         to_wandb: send what changed to W&B as well.
         pool: how the rows of several cells are put together; tables are then of what came of that.
         titles: of methods, networks and data sets, by their names in records.
+        protocol: number of what the experiment measures today; the page says which records are of another.
         experiments: the folder of the experiments, with the pages' templates.
 
     Returns:
@@ -98,7 +100,7 @@ def publish(
     comparisons = compare(rows, paper_numbers)
     page = folder / f"{name}.md"
     if (experiments / f"{identity}.md.jinja").is_file():
-        made = Page(identity, command, summary, rows, comparisons, pictures, titles or {})
+        made = Page(identity, command, summary, rows, comparisons, pictures, titles or {}, protocol)
         _put(page, made.render(experiments).encode())
     else:
         _put(page, unconverted(identity, command, summary, rows, comparisons, list(pictures)).encode())

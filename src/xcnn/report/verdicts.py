@@ -32,8 +32,8 @@ class Interval:
     Args:
         value: mean over seeds or images.
         low, high: ends of the interval; both `value` where nothing tells of a spread.
-        over: what the interval is over: `images` (recorded bootstrap), `seeds` (Student's t), `share` (Wilson's interval
-            of a share of n images), `unpaired` (a difference, from the intervals of both), `none`.
+        over: what the interval is over: `images` (recorded bootstrap), `seeds` (Student's t), `share` (Wilson's
+            interval of a share of n images), `unpaired` (a difference, from the intervals of both), `none`.
         n: number of images or seeds behind it.
     """
 
@@ -188,9 +188,11 @@ class Claim:
         apart = first.mean.get(self.metric, math.nan) - second.mean.get(self.metric, math.nan)
         if math.isnan(apart):
             return None
-        recorded = [first.mean.get(part(self.metric, end), math.nan) for end in ("less", "less_low", "less_high")]
-        if math.isclose(recorded[0], apart, rel_tol=1e-6, abs_tol=1e-6):  # which is against `second`, then
-            return Interval(*recorded, "images", int(first.records[0]["n"]))
+        less, low, high = (
+            first.mean.get(part(self.metric, end), math.nan) for end in ("less", "less_low", "less_high")
+        )
+        if math.isclose(less, apart, rel_tol=1e-6, abs_tol=1e-6):  # which is against `second`, then
+            return Interval(less, low, high, "images", int(first.records[0]["n"]))
         by_seed = [
             {record["seed"]: record["values"].get(self.metric) for record in row.records} for row in (first, second)
         ]

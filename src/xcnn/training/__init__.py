@@ -4,6 +4,7 @@ from xcnn.models.weights import load_weights
 from xcnn.training.augment import FlipCrop, ResizedCrop
 from xcnn.training.classifier import Classifier
 from xcnn.training.concise import ConcisePenalty, area, concise_terms, dispersion
+from xcnn.training.features import FeatureData, cached
 from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining
 from xcnn.training.schedules import cosine
@@ -11,10 +12,12 @@ from xcnn.training.schedules import cosine
 __all__ = [
     "Classifier",
     "ConcisePenalty",
+    "FeatureData",
     "FlipCrop",
     "ProtoPNetTraining",
     "ResizedCrop",
     "area",
+    "cached",
     "concise_terms",
     "cosine",
     "dispersion",

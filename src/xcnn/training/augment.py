@@ -1,6 +1,7 @@
-"""Random changes of a training batch that keep its labels.
+"""Label-preserving augmentation of training batches.
 
-Everything is drawn from torch's own generator, which a training reseeds each epoch, so a resumed one draws the same.
+All draws come from torch's global generator, which a training reseeds at each epoch, so that a resumed training draws
+what the uninterrupted one would have drawn.
 """
 
 import math
@@ -12,17 +13,19 @@ from torch import Tensor
 
 from xcnn.errors import UserError
 
-TRIES = 10  # boxes drawn for an image until one lies inside it, as torchvision's RandomResizedCrop
+TRIES = 10  # candidate boxes per image, the first that lies inside it is used; as torchvision's RandomResizedCrop
 
 
 class FlipCrop:
-    """Mirrors half of the images, and shifts each by up to `padding` pixels.
-
-    The same as padding by reflection or with black, then cropping at random, without the padded copy.
+    """Random horizontal flip with probability 1/2, and random crop after padding, without the padded copy.
 
     Args:
-        padding: largest shift in pixels along each axis, at least 0 and less than the images' side.
-        fill: what a shift uncovers: "reflect" or "black" (0).
+        padding: width of the padding in pixels, and so the largest shift along each axis; at least 0 and less than the
+            images' side.
+        fill: padding mode, "reflect" or "black" (zeros).
+
+    Raises:
+        UserError: a negative padding or an unknown padding mode.
     """
 
     def __init__(self, padding: int, fill: Literal["reflect", "black"] = "reflect"):
@@ -33,10 +36,10 @@ class FlipCrop:
         self.padding, self.fill = padding, fill
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) to changed ones of the same shape; the argument is left as it is.
+        """Augmented copies of images (N, C, H, W), of the same shape.
 
         Raises:
-            UserError: images smaller than the padding.
+            UserError: images not larger than the padding.
         """
         n, channels, height, width = images.shape
         if min(height, width) <= self.padding:
@@ -59,14 +62,17 @@ class FlipCrop:
 
 
 class ResizedCrop:
-    """Crops each image to a random box, resizes the box to the image's size (bilinear), and mirrors half of them.
+    """Random resized crop (bilinear), and random horizontal flip with probability 1/2.
 
-    Boxes are drawn as torchvision's `RandomResizedCrop` draws them. A box is never larger than its image, so that the
-    resizing only ever enlarges and antialiasing would change nothing.
+    The distribution of the boxes is that of torchvision's `RandomResizedCrop`. A box is never larger than its image, so
+    that the resizing only enlarges and antialiasing would change nothing.
 
     Args:
-        scale: least and largest share of the image's area.
-        ratio: least and largest aspect, width / height; its logarithm is uniform.
+        scale: smallest and largest area of a box as a share of the image's area.
+        ratio: smallest and largest aspect ratio of a box, width / height; its logarithm is uniform.
+
+    Raises:
+        UserError: a range that is empty or out of its bounds.
     """
 
     def __init__(self, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)):
@@ -77,7 +83,7 @@ class ResizedCrop:
         self.scale, self.ratio = scale, ratio
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) of floats to changed ones of the same shape; the argument is left as it is."""
+        """Augmented copies of floating-point images (N, C, H, W), of the same shape."""
         n, _, height, width = images.shape
         boxes = self.boxes(n, height, width)
         mirrored = torch.rand(n, 1) < 0.5
@@ -87,16 +93,16 @@ class ResizedCrop:
         return F.grid_sample(images, grid.to(images), padding_mode="border", align_corners=True)
 
     def boxes(self, n: int, height: int, width: int) -> Tensor:
-        """(n, 4) int64 boxes drawn in images of this size: left, top, width and height in pixels."""
+        """Random boxes in n images of this size: (n, 4) int64, left, top, width and height in pixels."""
         area = height * width * torch.empty(n, TRIES).uniform_(*self.scale)
         aspect = torch.empty(n, TRIES).uniform_(math.log(self.ratio[0]), math.log(self.ratio[1])).exp()
         wide, high = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
         fits = (wide > 0) & (wide <= width) & (high > 0) & (high <= height)
-        first = fits.int().argmax(1, keepdim=True)  # the first that fits; 0 where none does
+        first = fits.int().argmax(1, keepdim=True)  # index of the first candidate that fits; 0 where none does
         size = torch.cat([wide.gather(1, first), high.gather(1, first)], 1)
         free = torch.tensor([width, height]) - size
         corner = (torch.rand(n, 2) * (free + 1)).long()
-        # where none fits: the largest box in the middle whose aspect is allowed
+        # Where no candidate fits: the largest centred box with an allowed aspect ratio.
         largest = torch.tensor([
             min(width, round(height * self.ratio[1])), min(height, round(width / self.ratio[0]))
         ])  # fmt: skip
@@ -105,9 +111,15 @@ class ResizedCrop:
 
 
 def _centres(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Where the `size` pixels of a resized box lie in an image of this side: (n, size), -1 its first and 1 its last.
+    """Sampling coordinates of a box that is resized to the image's side, along one axis.
 
-    Bilinear resizing by the centres of pixels, none outside the box (n, 1).
+    Args:
+        start, length: first pixel and length of each box in pixels, (n, 1).
+        size: side of the image in pixels.
+
+    Returns:
+        (n, size) as `grid_sample` takes them with aligned corners: -1 is the image's first pixel centre and 1 its last.
+        Pixel centres are aligned, and clamped to the box.
     """
     within = ((torch.arange(size) + 0.5) * length / size - 0.5).clamp(min=0).minimum(length - 1.0)
     return 2 * (start + within) / max(size - 1, 1) - 1
@@ -118,5 +130,5 @@ def _inside(places: Tensor, size: int) -> Tensor:
 
 
 def _reflected(places: Tensor, size: int) -> Tensor:
-    """Places outside 0..size - 1 folded back at the edges, which are not repeated."""
+    """Coordinates outside 0..size - 1 reflected at the border pixels, which are not repeated."""
     return size - 1 - (size - 1 - places.abs()).abs()

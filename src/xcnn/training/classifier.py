@@ -1,6 +1,7 @@
-"""A classifier in training: a network, a data term, an optional penalty on its feature maps."""
+"""LightningModule of a classifier: a data term, and an optional penalty on feature maps."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.errors import Diverged, UserError
 from xcnn.models.capture import capture
 from xcnn.training.concise import ConcisePenalty
@@ -24,7 +26,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def mse(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over images of ||softmax(logits) - one-hot||^2, the squared error that DeConvolve's eq. 1 prints."""
+    """Mean over images of ||softmax(logits) - one-hot(labels)||^2, the data term printed in DeConvolve's eq. 1."""
     one_hot = F.one_hot(labels, logits.shape[1])
     return (logits.softmax(1) - one_hot).square().sum(1).mean()
 
@@ -33,26 +35,25 @@ DATA_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cr
 
 
 class Classifier(LightningModule):
-    """Data term plus penalty, minimised by the given optimiser.
+    """Minimises the sum of a data term and a penalty on feature maps.
 
     Args:
-        network: images (N, C, H, W) to logits (N, classes).
-        optimizer: takes the parameters and returns the optimiser, e.g. `functools.partial(torch.optim.Adam, lr=1e-3)`.
-        data_term: "cross_entropy", or "mse" on the softmax.
-        penalty: on the maps of `layers`; None trains on the data term alone.
-        layers: names of the post-ReLU layers whose maps the penalty sees.
-        channels_last: keep images and weights in that memory format; changes speed, not the result beyond rounding.
-        normalise: images in [0, 1] to the network's input, in training and in evaluation; None leaves them.
-        augment: images (N, C, H, W) to changed ones, in training only; None leaves them.
-        sizes: side in pixels of the training images from each epoch on (`{0: 32, 12: 64}`), resized after `augment`;
-            empty leaves them. Evaluation sees images as they are.
-        schedule: called as `schedule(optimizer, total_steps=n)`, its learning rate is set anew after every step, e.g.
-            `functools.partial(OneCycleLR, max_lr=0.1)`; None keeps the optimiser's.
+        network: classifier, images (N, C, H, W) to logits (N, classes).
+        optimizer: constructor of the optimiser from parameters, e.g. `functools.partial(torch.optim.Adam, lr=1e-3)`.
+        data_term: loss on the logits: "cross_entropy", or "mse" on the softmax.
+        penalty: penalty on the feature maps of `layers`; None for the data term alone.
+        layers: names of the post-ReLU layers whose feature maps are penalised.
+        channels_last: whether images and weights have that memory format; a matter of speed, and of rounding.
+        normalise: map from images in [0, 1] to the network's input, in training and in evaluation; None for identity.
+        augment: augmentation of images (N, C, H, W), in training only; None for none.
+        sizes: side in pixels of the training images from each epoch on (`{0: 32, 12: 64}`): progressive resizing, after
+            the augmentation; empty for the images' own. Evaluation is at the images' own size.
+        schedule: constructor of a per-step learning-rate schedule, called as `schedule(optimizer, total_steps=n)`, e.g.
+            `functools.partial(OneCycleLR, max_lr=0.1)`; None for a constant rate.
 
     Raises:
-        UserError: an unknown data term, a size that is not positive or none for epoch 0, or a layer that the network
-            lacks (at the first step).
-        Diverged: the loss stopped being finite; raised before the weights are touched, so that they stay good.
+        UserError: an unknown data term, a penalty without layers, a size that is not positive or none for epoch 0.
+        Diverged: a loss that is not finite; raised before the step, so that the weights stay finite.
     """
 
     def __init__(
@@ -80,10 +81,10 @@ class Classifier(LightningModule):
         self.data_term, self.optimizer = DATA_TERMS[data_term], optimizer
         self.normalise, self.augment, self.schedule = normalise, augment, schedule
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network.to(memory_format=self.memory_format).train()  # Lightning trains in the mode that it finds
+        self.network.to(memory_format=self.memory_format).train()  # Lightning trains a module in the mode it comes in
 
     def network_input(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] as the network takes them."""
+        """The network's input: images in [0, 1], normalised and in the memory format."""
         if self.normalise is not None:
             images = self.normalise(images)
         return images.contiguous(memory_format=self.memory_format)
@@ -92,7 +93,7 @@ class Classifier(LightningModule):
         return self.network(self.network_input(images))
 
     def training_images(self, images: Tensor) -> Tensor:
-        """The batch as this epoch shows it to the network: augmented, then resized (bilinear, antialiased)."""
+        """Training images of the current epoch: augmented, then resized to its side (bilinear, antialiased)."""
         if self.augment is not None:
             images = self.augment(images)
         begun = [size for epoch, size in self.sizes.items() if epoch <= self.current_epoch]
@@ -131,8 +132,60 @@ class Classifier(LightningModule):
         self.log_dict(values, batch_size=len(labels), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.optimizer(self.network.parameters())
+        return self.optimisation(0 if self.schedule is None else int(self.trainer.estimated_stepping_batches))
+
+    def optimisation(self, total_steps: int) -> OptimizerLRScheduler:
+        """The optimiser and the schedule of a training of `total_steps` steps, as Lightning takes them.
+
+        Raises:
+            UserError: one of them refuses its settings.
+        """
+        with refused_settings("training.optimizer"):
+            optimizer = self.optimizer(self.network.parameters())
         if self.schedule is None:
             return optimizer
-        schedule = self.schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        with refused_settings("training.schedule"):
+            schedule = self.schedule(optimizer, total_steps=total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def check(self, data: TensorDataModule, max_epochs: int) -> None:
+        """Refuse, before the first step, what the training would fail at.
+
+        Parameters, BatchNorm's statistics, modes and torch's generator are afterwards as they were before.
+
+        Raises:
+            UserError: the optimiser, its schedule or the augmentation refuses its settings; the network lacks one of
+                `layers`; a label is no output of the network.
+        """
+        self.optimisation(len(data.train_dataloader()) * max_epochs)
+        device = next(self.network.parameters()).device
+        image = scale(data.train.images[:1]).to(device)
+        if self.augment is not None:
+            with refused_settings("training.augment"), torch.random.fork_rng(devices=[]):
+                self.augment(image)
+        modes = [(module, module.training) for module in self.network.modules()]
+        self.network.eval()
+        try:
+            with torch.no_grad(), capture(self.network, self.layers):
+                n_outputs = self(image).shape[1]
+        finally:
+            self.network.train(modes[0][1])  # by its own method: a traced network changes its graph with the mode
+            for module, training in modes:
+                module.training = training
+        largest = int(torch.cat([data.train.labels, data.val.labels]).max())
+        if largest >= n_outputs:
+            raise UserError(
+                f"{data.name} has labels up to {largest}, and the network has {n_outputs} outputs. Set n_classes to "
+                f"the number of classes, {max(len(data.classes), largest + 1)}."
+            )
+
+
+@contextlib.contextmanager
+def refused_settings(key: str) -> Iterator[None]:
+    """Turn the error of a part that refuses its settings into one message that names the part's configuration key."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{key} cannot be used: {' '.join(str(error).split())}. Change its settings.") from error

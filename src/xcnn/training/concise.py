@@ -1,17 +1,18 @@
-"""The concise-learning penalty of DeConvolve (eq. 1): small and compact areas of focus, one per filter.
+"""Concise-learning penalty of DeConvolve (eq. 1): area and dispersion of each filter's feature map.
 
-For a post-ReLU map a, the mask is m = [a > t max a]. It is relative to the map's own maximum, so that rescaling the
-filter cannot game it. Then
+The mask of a post-ReLU map a is m = [a > t max a]. The threshold is relative to the map's maximum, so that rescaling a
+filter changes nothing. Then
 
-    area(a)       = mean m                                     (the "non-black" share of the image)
-    dispersion(a) = sqrt(sum m ||p - mu||^2 / sum m)           (p: cell centres in [0, 1]^2, mu: their mean under m)
+    area(a)       = mean m                                (non-black share of the image)
+    dispersion(a) = sqrt(sum m ||p - mu||^2 / sum m)      (p: pixel centres in [0, 1]^2, mu: their mean over the mask)
 
-and both are 0 for a dead map (max a = 0). The paper writes sigma_nonblack without a formula; the standard distance of
-the masked cells is our reading.
+and both are 0 for a dead map (max a = 0). The paper gives no formula for sigma_nonblack; we read it as the standard
+distance of the masked pixels.
 
-The exact gradient of both is zero almost everywhere, so it is estimated straight through: the forward values are the
-hard ones above, hence the reported loss is eq. 1 itself, and backwards m is taken for sigmoid((a / max a - t) / T). The
-gradient through max a is kept: without it a map would be told to shrink everywhere, peak included, and die.
+The exact gradient of both is zero almost everywhere. It is replaced by a straight-through estimator: the forward pass
+computes the hard values above, so that the reported loss is eq. 1 itself, and the backward pass replaces m by
+sigmoid((a / max a - t) / T). The gradient flows through max a too: without that term every activation of a map would be
+pushed down, its maximum included, until the map is dead.
 """
 
 from typing import Any, Literal
@@ -20,14 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from xcnn.device import wide
+from xcnn.device import at_least_float32
 from xcnn.errors import UserError
 
 
 def _moments_basis(height: int, width: int, like: Tensor) -> Tensor:
-    """[1, x, y, x^2 + y^2] at the cell centres, (4, height * width), with the origin at the image's centre.
+    """[1, x, y, x^2 + y^2] at the pixel centres, (4, height * width), with the origin at the image's centre.
 
-    The centred origin keeps the subtraction in the variance from cancelling; a variance knows no origin.
+    A variance is independent of the origin; a centred one avoids cancellation in E[x^2] - E[x]^2.
     """
     y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height - 0.5
     x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width - 0.5
@@ -36,10 +37,10 @@ def _moments_basis(height: int, width: int, like: Tensor) -> Tensor:
 
 
 class _Concise(torch.autograd.Function):
-    """(area, dispersion) of every map: one product of the masks with the basis forwards, one backwards.
+    """(area, dispersion) of every map: one matrix product of masks and moments in each direction.
 
-    Bound by memory, so each pass works in place on one of two buffers the size of the maps, and the maps keep the
-    memory layout they come in: P = h w runs along `axis` 2 of (N, K, P), or along 1 of (N, P, K) for channels_last.
+    The computation is bound by memory, so that each pass works in place on one of two buffers of the maps' size, and
+    the maps keep their memory layout: the P = h w pixels are `axis` 2 of (N, K, P), or 1 of (N, P, K) if channels_last.
     """
 
     @staticmethod
@@ -49,16 +50,16 @@ class _Concise(torch.autograd.Function):
         axis = 2
         if not maps.is_contiguous() and maps.transpose(1, 2).is_contiguous():
             maps, axis = maps.transpose(1, 2), 1
-        maps = wide(maps)
+        maps = at_least_float32(maps)
         basis = _moments_basis(height, width, maps)
         peak = maps.amax(axis, keepdim=True)
-        mask = torch.gt(maps, peak * threshold, out=torch.empty_like(maps))  # a dead map's mask is empty: nothing > 0
+        mask = torch.gt(maps, peak * threshold, out=torch.empty_like(maps))  # empty for a dead map: 0 > 0
         moments = mask @ basis.T if axis == 2 else (basis @ mask).transpose(1, 2)
         count, x, y, square = moments.unbind(2)
         mass = count.clamp(min=1)
         x, y = x / mass, y / mass
         dispersion = (square / mass - x * x - y * y).clamp_(min=0).sqrt_()
-        dispersion = torch.where(count > 1, dispersion, 0)  # one cell: exactly 0, not the root of a rounding error
+        dispersion = torch.where(count > 1, dispersion, 0)  # one pixel: exactly 0, not the root of a rounding error
         ctx.save_for_backward(maps, peak, basis, mass, x, y, dispersion)
         ctx.buffer, ctx.axis, ctx.threshold, ctx.temperature = mask, axis, threshold, temperature
         ctx.shape, ctx.dtype = activations.shape, activations.dtype
@@ -74,34 +75,35 @@ class _Concise(torch.autograd.Function):
     def _maps_gradient(ctx: Any, grad_area: Tensor, grad_dispersion: Tensor) -> Tensor:
         maps, peak, basis, mass, x, y, dispersion = ctx.saved_tensors
         axis = ctx.axis
-        # d dispersion / d m_p = (||p - mu||^2 - dispersion^2) / (2 dispersion sum m); mu's own change cancels.
+        # d dispersion / d m_p = (||p - mu||^2 - dispersion^2) / (2 dispersion sum m); the derivative of mu cancels.
         spread = torch.where(dispersion > 0, grad_dispersion / (2 * dispersion.clamp(min=1e-12) * mass), 0)
         constant = grad_area / basis.shape[1] + spread * (x * x + y * y - dispersion * dispersion)
-        scale = torch.where(peak > 0, 1 / (peak * ctx.temperature), 0)  # of d (a / max a / T) / d a; dead maps get none
+        scale = torch.where(peak > 0, 1 / (peak * ctx.temperature), 0)  # d (a / max a / T) / d a; 0 for dead maps
         coefficients = torch.stack([constant, -2 * spread * x, -2 * spread * y, spread], 2)
         along = coefficients if axis == 2 else coefficients.transpose(1, 2)
         grad = (along * scale) @ basis if axis == 2 else basis.T @ (along * scale)
         buffer = ctx.buffer
         torch.mul(maps, scale, out=buffer).sub_(ctx.threshold / ctx.temperature).sigmoid_()
         grad.mul_(buffer).mul_(buffer.neg_().add_(1))
-        # a / max a is scale-free: what the cells of a map gain in all, its peak pays (shared between equal peaks).
-        toll = torch.linalg.vecdot(grad, maps, dim=axis).unsqueeze(axis) / peak.clamp(min=torch.finfo(peak.dtype).tiny)
+        # a / max a is invariant to scale, so the maximum's gradient pays for the other pixels' (ties share).
+        paid = torch.linalg.vecdot(grad, maps, dim=axis).unsqueeze(axis) / peak.clamp(min=torch.finfo(peak.dtype).tiny)
         torch.eq(maps, peak, out=buffer)
-        grad.addcmul_(buffer, toll / buffer.sum(axis, keepdim=True), value=-1)
+        grad.addcmul_(buffer, paid / buffer.sum(axis, keepdim=True), value=-1)
         grad = grad if axis == 2 else grad.transpose(1, 2)
         return grad.to(ctx.dtype).view(ctx.shape)
 
 
 def concise_terms(activations: Tensor, threshold: float = 0.1, temperature: float = 0.1) -> tuple[Tensor, Tensor]:
-    """Area and dispersion of each map, for the price of one.
+    """Area and dispersion of each map, computed together.
 
     Args:
-        activations: post-ReLU maps (N, K, h, w), non-negative.
-        threshold: t in [0, 1): a cell counts if it exceeds this share of its map's maximum.
-        temperature: T > 0 of the backward surrogate, in the same unit.
+        activations: post-ReLU feature maps (N, K, h, w), non-negative.
+        threshold: threshold t of the mask as a share of the map's maximum, in [0, 1).
+        temperature: temperature T > 0 of the sigmoid in the backward pass, as a share of the map's maximum.
 
     Returns:
-        area (N, K) in [0, 1] and dispersion (N, K) in [0, sqrt(1/2)], hard values with the surrogate's gradient.
+        area (N, K) in [0, 1] and dispersion (N, K) in [0, sqrt(1/2)], in image sides: hard values with the
+        straight-through gradient.
     """
     with torch.autocast(activations.device.type, enabled=False):  # the moments need float32 sums
         area, dispersion = _Concise.apply(activations, threshold, temperature)
@@ -109,12 +111,12 @@ def concise_terms(activations: Tensor, threshold: float = 0.1, temperature: floa
 
 
 def area(activations: Tensor, threshold: float = 0.1, temperature: float = 0.1) -> Tensor:
-    """Share of each map (N, K, h, w) that is above `threshold` of its maximum: (N, K) in [0, 1]; dead map 0 (eq. 1)."""
+    """Area of each map (N, K, h, w) above `threshold` of its maximum: (N, K) in [0, 1], 0 for a dead map (eq. 1)."""
     return concise_terms(activations, threshold, temperature)[0]
 
 
 def dispersion(activations: Tensor, threshold: float = 0.1, temperature: float = 0.1) -> Tensor:
-    """Standard distance of each map's masked cells, in image sides: (N, K) in [0, sqrt(1/2)]; dead map 0 (eq. 1)."""
+    """Standard distance of the masked pixels, in image sides: (N, K) in [0, sqrt(1/2)], 0 for a dead map (eq. 1)."""
     return concise_terms(activations, threshold, temperature)[1]
 
 
@@ -124,19 +126,22 @@ Reduction = Literal["all", "live"]
 class ConcisePenalty(nn.Module):
     """alpha * area + beta * dispersion, averaged over filters, layers and images (eq. 1).
 
-    With floors 0 and reduction "all" this is the literal loss, which a network can also lower by killing filters. The
-    other settings are our changes against that, each of which the ablation shows:
+    With floors 0 and reduction "all" this is the loss as printed, which a network can also lower by dead filters. The
+    other settings are our variants against filter death, compared in the ablation:
 
     Args:
         alpha: weight of the area, at least 0.
         beta: weight of the dispersion, at least 0.
-        threshold: t of the mask, in [0, 1).
-        temperature: T of the straight-through surrogate, positive.
-        area_floor: ReLU(area - floor) per map: a map this small is left alone.
-        dispersion_floor: likewise for the dispersion.
-        reduction: mean over "all" maps (a dead one counts as 0) or over the "live" ones.
-        above_mean: penalise only the maps of an image that exceed their layer's mean.
-        warmup_epochs: the weights rise linearly from 0 over this many epochs.
+        threshold: threshold t of the mask, in [0, 1).
+        temperature: temperature T of the straight-through estimator, positive.
+        area_floor: hinge of the area term, ReLU(area - area_floor) per map; 0 for none.
+        dispersion_floor: hinge of the dispersion term, likewise.
+        reduction: "all" for the mean over all maps, in which a dead map counts 0; "live" for the mean over live maps.
+        above_mean: whether only maps above their image's mean in the layer are penalised.
+        warmup_epochs: number of epochs over which the weights rise linearly from 0.
+
+    Raises:
+        UserError: a setting out of its range.
     """
 
     def __init__(
@@ -167,10 +172,10 @@ class ConcisePenalty(nn.Module):
         self.reduction, self.above_mean, self.warmup_epochs = reduction, above_mean, warmup_epochs
 
     def forward(self, maps: list[Tensor], epoch: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
-        """The penalty for the maps of each penalised layer, [(N, K_l, h_l, w_l)], and its parts for the log.
+        """The penalty on the maps of each penalised layer, [(N, K_l, h_l, w_l)], and its parts for the log.
 
         Returns:
-            A scalar; and `area`, `dispersion`, each the literal mean over all maps whatever the settings.
+            The penalty, a scalar; and the means over all maps of `area` and `dispersion`, without floors or weights.
         """
         areas, dispersions, terms = [], [], []
         for activations in maps:

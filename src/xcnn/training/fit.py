@@ -1,17 +1,18 @@
 """Train once, resume anywhere, load without unpickling.
 
 A training lives in a folder named by its fingerprint, so that every table and figure that asks for the same network
-gets the same one. In it: `last.ckpt` (Lightning's, replaced after each epoch), `network.safetensors` (the final
-weights, or those of the epoch that a held-out share of the training images chose), and `training.json`, written last,
-whose presence means that the training is finished.
+gets the same one. In it: `last.ckpt` (Lightning's, replaced after each epoch), `best.ckpt` (with a selection: the
+weights after the best epoch), `network.safetensors` (the final weights, or those of the best epoch), and
+`training.json`, written last, whose presence means that the training is finished. Each is written beside its place and
+renamed, so that a kill or a full disk at any moment leaves the last whole epoch to go on from.
 """
 
+import contextlib
 import logging
-import pickle
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from xcnn.data.tensors import TensorDataModule
-from xcnn.device import device_name
+from xcnn.device import device_name, training_precision
 from xcnn.errors import UserError
-from xcnn.files import locked, read_json, write_json
+from xcnn.files import FULL, locked, read_json, remove_leftovers, write_json, writing
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.models.weights import load_weights, save_weights
+from xcnn.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from xcnn.training.classifier import Classifier
 
 
@@ -85,79 +88,76 @@ def fit(
     """Bring `module.network` to the end of its training: load it, resume it, or train it from the start.
 
     Args:
+        module: the network and what is minimised; its network ends in evaluation mode on the CPU.
+        data: training images, and held-out ones to select by.
         folder: of this training; made if missing. Another process that asks for the same training waits for it.
         settings: the plain values that the result depends on; recorded, and their fingerprint with them.
         provenance: of the code that trains (git, versions); recorded.
-        devices: processes or GPUs; with more than one, `strategy` is e.g. "ddp_spawn".
+        max_epochs: number of epochs.
+        seed: random seed of what each epoch draws.
+        accelerator: "cpu", "gpu", or "auto" for a GPU where there is one.
+        devices: number of processes or GPUs; with more than one, `strategy` is e.g. "ddp_spawn".
+        strategy: Lightning's name of how several devices work together.
+        precision: "32-true", "bf16-mixed", or "auto" (`xcnn.device.training_precision`); recorded as resolved.
+        loggers: Lightning's, of the training curves.
+        progress: whether to show a bar for each epoch, or a line where there is no terminal.
         select: a logged metric of the held-out images (`val/accuracy`): the weights after the epoch in which it was
             highest, the first of several, are the training's; None takes those after the last epoch.
 
     Returns:
         The content of `training.json`: settings, fingerprint, provenance, epochs, device, precision, wall time in
-        seconds over all attempts, parameters of the last epoch's log, and the hash of the weights file.
+        seconds over all attempts, values of the last epoch's log, and the hash of the weights file.
 
     Raises:
         Diverged: the loss stopped being finite; the checkpoint of the last whole epoch stays.
-        UserError: the folder cannot be written, or a damaged file is in it (named); there is nothing to select by.
+        UserError: a setting with which it cannot be trained (no step is made); the folder cannot be written or the
+            disk is full (the checkpoint of the last whole epoch stays); a damaged file is in it (named).
     """
     folder = Path(folder)
     if select is not None and not len(data.val):
         raise UserError(f"selecting by {select} needs held-out training images: give the data a val_share above 0.")
-    record, weights = folder / "training.json", folder / "network.safetensors"
+    record, weights, last = (folder / name for name in ("training.json", "network.safetensors", "last.ckpt"))
     with locked(folder / "lock"):
+        remove_leftovers(folder)
         if not record.is_file():
             started = time.monotonic()
-            timer = Timer()
-            checkpoint = ModelCheckpoint(
-                folder,
-                "last",
-                save_top_k=1,
-                every_n_epochs=1,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
-            # Written before `last.ckpt`, which holds what is known of it: a kill between the two repeats the epoch.
-            best = ModelCheckpoint(
-                folder,
-                "best",
-                monitor=select,
-                mode="max",
-                save_weights_only=True,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
-            callbacks: list[Callback] = [SeedEachEpoch(seed), *([best] if select else []), checkpoint, timer]
+            precision = training_precision(accelerator, precision)
+            module.check(data, max_epochs)
+            timer, best = Timer(), _checkpoint(folder, "best", monitor=select, mode="max", save_weights_only=True)
+            # `best` before `last`, which holds what is known of it: a kill between the two repeats the epoch.
+            callbacks = [SeedEachEpoch(seed), *([best] if select else []), _checkpoint(folder, "last"), timer]
             if progress:
                 callbacks.append(EpochBar(refresh_rate=20) if sys.stderr.isatty() else EpochLines())
             _quiet()
-            trainer = pl.Trainer(
-                accelerator=accelerator,
-                devices=devices,
-                strategy=strategy,
-                precision=precision,  # type: ignore[arg-type]  # a Literal there; checked by Lightning
-                max_epochs=max_epochs,
-                logger=list(loggers) or False,
-                callbacks=callbacks,
-                plugins=[LightningEnvironment()],  # a cell is one job: SLURM's variables are not the trainer's business
-                enable_progress_bar=progress and sys.stderr.isatty(),
-                enable_model_summary=False,
-                use_distributed_sampler=False,  # the data module slices its own batches
-                num_sanity_val_steps=0,
-                default_root_dir=folder,
-            )
-            last = folder / "last.ckpt"
+            with _devices(accelerator, devices, strategy):
+                trainer = pl.Trainer(
+                    accelerator=accelerator,
+                    devices=devices,
+                    strategy=strategy,
+                    precision=precision,  # type: ignore[arg-type]  # a Literal there
+                    max_epochs=max_epochs,
+                    logger=list(loggers) or False,
+                    callbacks=callbacks,
+                    # A cell is one job: SLURM's variables are not the trainer's business.
+                    plugins=[LightningEnvironment(), AtomicCheckpointIO()],
+                    enable_progress_bar=progress and sys.stderr.isatty(),
+                    enable_model_summary=False,
+                    use_distributed_sampler=False,  # the data module slices its own batches
+                    num_sanity_val_steps=0,
+                    default_root_dir=folder,
+                )
             resumed = last.is_file()
             if resumed:
-                _check_checkpoint(last)
-            trainer.fit(module, data, ckpt_path=last if resumed else None, weights_only=True)
+                read_checkpoint(last)
+            with writing(folder, FULL):  # Lightning's loggers write to the folder too
+                trainer.fit(module, data, ckpt_path=last if resumed else None, weights_only=True)
             data.trainer = None  # what follows the training has all of the data to itself, whatever the processes were
             selected = None
             if select is not None:
-                state = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
+                state = read_checkpoint(folder / "best.ckpt")
                 module.load_state_dict(state["state_dict"])
                 # The score of the checkpoint: of several processes, this one may not have trained.
-                scores = torch.load(last, map_location="cpu", weights_only=True)["callbacks"][best.state_key]
-                value = float(scores["best_model_score"])
+                value = float(read_checkpoint(last)["callbacks"][best.state_key]["best_model_score"])
                 selected = {"epoch": state["epoch"] + 1, "by": select, "value": value}
             save_weights(module.network, weights)
             write_json(
@@ -183,11 +183,24 @@ def fit(
         return read_json(record)
 
 
-def _check_checkpoint(path: Path) -> None:
+def _checkpoint(folder: Path, name: str, **options: Any) -> ModelCheckpoint:
+    """A callback that writes `<name>.ckpt` after an epoch, in place of the one before."""
+    return ModelCheckpoint(
+        folder, name, save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False, **options
+    )
+
+
+@contextlib.contextmanager
+def _devices(accelerator: str, devices: int | str, strategy: str) -> Iterator[None]:
+    """Turn Lightning's refusal of its devices into one message."""
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} is damaged. Delete it and run again: the training starts anew.") from error
+        yield
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(
+            f"cannot train with trainer.accelerator={accelerator} trainer.devices={devices} "
+            f"trainer.strategy={strategy} ({' '.join(str(error).split())}). One process does with trainer.devices=1 "
+            "trainer.strategy=auto."
+        ) from error
 
 
 def _quiet() -> None:

@@ -1,25 +1,26 @@
-"""ProtoPNet in training: stages of Chen et al. 2019, one epoch after the other.
+"""Staged training of a ProtoPNet (Chen et al. 2019).
 
-    warm   add-on layers and prototypes; the backbone is as it came
-    joint  backbone, add-on layers and prototypes
-    push   each prototype becomes the nearest latent patch of its own class's training images
-    last   the last layer alone, after every push
+    warm   optimisation of add-on layers and prototypes; the backbone is fixed
+    joint  optimisation of backbone, add-on layers and prototypes
+    push   projection of each prototype onto the nearest latent patch of its own class's training images
+    last   optimisation of the last layer alone, after every push
 
 The loss of every stage is CE + 0.8 cluster - 0.08 separation + 1e-4 L1, where cluster and separation are the means over
-images of the smallest distance to a prototype of the image's own class and of another class, and L1 is over the
-weights that join a class with other classes' prototypes.
+images of the smallest distance to a prototype of the image's own class and of another class, and L1 is the norm of the
+weights between a class and the prototypes of other classes.
 
-Differences from the original:
+Differences from the original implementation:
 
-- The backbone is in evaluation mode wherever it is not trained. The original leaves BatchNorm in training mode there,
-  so that its statistics go on moving and pushed prototypes drift away from the patches that they came from.
-- The last layer is trained on the distances of un-augmented training images, which are computed once per push, since
-  nothing before the last layer moves; the original augments there.
+- The backbone is in evaluation mode in the stages that do not train it. The original leaves BatchNorm in training mode,
+  so that its running statistics change and pushed prototypes drift away from their patches.
+- The last layer is trained on the distances of the training images without augmentation, which are computed once per
+  push, since nothing before the last layer changes; the original augments there.
 - The learning rate falls after every fifth joint epoch; the original steps its schedule before an epoch, so that its
   first rate lasts for four.
-- The training always ends with a push, and what it ends with is its result: the original picks an epoch by its accuracy
-  on the test images.
-- Where two patches are equally near, the first image's first location is taken. An image may give several prototypes.
+- The training ends with a push and its last layer, and the final epoch is the result; the original selects an epoch by
+  its accuracy on the test images.
+- Ties between patches are resolved in favour of the first image and its first location. Several prototypes may have the
+  same source image.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,23 +33,24 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import StepLR
 
-from xcnn.data.tensors import Batches
+from xcnn.data.tensors import Batches, TensorDataModule
 from xcnn.errors import Diverged, UserError
 from xcnn.models.protopnet import ProtoPNet
-from xcnn.training.classifier import Classifier
+from xcnn.training.classifier import Classifier, refused_settings
 
 Stage = Literal["warm", "joint", "last"]
 STAGES: tuple[Stage, ...] = ("warm", "joint", "last")  # in the order of their optimisers
 
 
 def stages_of(warm: int, joint: int, push_start: int, push_every: int, last: int) -> list[Stage]:
-    """The stage of each epoch; a push comes before each run of "last".
+    """The stage of each epoch; a push precedes each run of "last".
 
     Args:
-        warm, joint: epochs of each.
-        push_start: the first push follows this epoch, counted from 0 over warm and joint epochs.
-        push_every: epochs, so counted, from a push to the next; the last one is always followed by a push.
-        last: epochs of the last layer after each push.
+        warm: number of epochs of the warm stage, at least 0.
+        joint: number of epochs of the joint stage, at least 0.
+        push_start: index of the warm or joint epoch after which the first push comes, from 0.
+        push_every: number of warm and joint epochs between pushes; a push also follows the last of them.
+        last: number of epochs of the last layer after each push, at least 1.
 
     Raises:
         UserError: a number out of its range.
@@ -68,7 +70,16 @@ def stages_of(warm: int, joint: int, push_start: int, push_every: int, last: int
 
 
 def loss_terms(network: ProtoPNet, min_distances: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Cluster and separation cost of smallest distances (N, P) and labels (N,), and the L1 norm; numbers."""
+    """Terms of the loss besides the cross-entropy, as scalars.
+
+    Args:
+        network: ProtoPNet with P prototypes.
+        min_distances: squared distance of each image's nearest patch to each prototype, (N, P).
+        labels: classes of the images, (N,).
+
+    Returns:
+        `cluster` and `separation` cost, and the `l1` norm of the weights between classes.
+    """
     own = network.own
     of_label = own[labels]
     return {
@@ -80,11 +91,12 @@ def loss_terms(network: ProtoPNet, min_distances: Tensor, labels: Tensor) -> dic
 
 @torch.no_grad()
 def push(network: ProtoPNet, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """Put each prototype where the nearest latent patch of its class's images is, and note the patch in `source`.
+    """Replace each prototype by the nearest latent patch of its class's images, and its `source` by the patch's place.
 
     Args:
-        network: in evaluation mode; a prototype of a class without images stays as it is, with source -1.
-        batches: the network's input and labels, (n, C, H, W) and (n,), in the order of the training images.
+        network: ProtoPNet in evaluation mode, changed in place; a prototype of a class without images is kept, with
+            source -1.
+        batches: batches of the network's input (n, C, H, W) and labels (n,), in the order of the training images.
     """
     prototypes = network.prototypes.flatten(1).clone()
     source = torch.full_like(network.source, -1)
@@ -93,7 +105,7 @@ def push(network: ProtoPNet, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
     for images, labels in batches:
         latent = network.latent(images)
         distances, place = network.distances(latent).flatten(2).min(2)  # (n, P) each
-        distances, image = distances.masked_fill(~network.own[labels], torch.inf).min(0)  # (P,); the first
+        distances, image = distances.masked_fill(~network.own[labels], torch.inf).min(0)  # (P,) each; ties: the first
         place = place.gather(0, image[None])[0]
         nearer = (distances < nearest)[:, None]
         nearest = torch.minimum(distances, nearest)
@@ -107,28 +119,32 @@ def push(network: ProtoPNet, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
 
 
 class ProtoPNetTraining(Classifier):
-    """Trains a ProtoPNet in stages, over `max_epochs` epochs: fit it with `max_epochs=module.max_epochs`.
+    """Staged training of a ProtoPNet over `max_epochs` epochs: fit it with `max_epochs=module.max_epochs`.
 
-    A push, and the distances that the last layer is trained on, belong to the epoch that needs them: a training that is
-    resumed there computes them again, to the same values. Every process makes a push on all of the training images;
-    what is trained changes, so that several need a strategy that looks for unused parameters
+    A push, and the distances on which the last layer is trained, are computed in the epoch that needs them: a training
+    resumed there computes them again, to the same values. Every process pushes onto all training images. The set of
+    trained parameters changes, so that several processes need a strategy that finds unused parameters
     ("ddp_spawn_find_unused_parameters_true").
 
     Args:
-        network: to be trained.
-        joint: epochs of the joint stage; the others of `stages_of` are the original's.
-        warm_lr, joint_lr: of add-on layers and prototypes in these stages.
-        features_lr: of the backbone, in the joint stage.
-        last_lr: of the last layer.
-        weight_decay: of add-on layers and backbone (L2, as Adam has it).
-        decay_every, decay: joint epochs after which the joint stage's rates are multiplied by `decay`.
-        cluster, separation, l1: weights in the loss; separation's is subtracted.
-        channels_last, normalise, augment: as a `Classifier`'s.
+        network: ProtoPNet to be trained.
+        joint: number of epochs of the joint stage.
+        warm, push_start, push_every, last: numbers of epochs as in `stages_of`; defaults of the original.
+        warm_lr: learning rate of add-on layers and prototypes in the warm stage.
+        joint_lr: learning rate of add-on layers and prototypes in the joint stage.
+        features_lr: learning rate of the backbone in the joint stage.
+        last_lr: learning rate of the last layer.
+        weight_decay: weight decay of add-on layers and backbone (Adam's L2 penalty).
+        decay_every: number of joint epochs between decays of the joint stage's learning rates.
+        decay: factor of each of these decays.
+        cluster: weight of the cluster cost in the loss.
+        separation: weight of the separation cost, which is subtracted.
+        l1: weight of the L1 norm.
+        channels_last, normalise, augment: as in `Classifier`.
 
     Raises:
-        UserError: a number of epochs out of its range; (at the start) classes that are not the data's, a class without
-            training images, or other epochs than `max_epochs`.
-        Diverged: as a `Classifier`.
+        UserError: a number of epochs out of its range.
+        Diverged: as in `Classifier`.
     """
 
     network: ProtoPNet
@@ -156,12 +172,12 @@ class ProtoPNetTraining(Classifier):
         augment: Callable[[Tensor], Tensor] | None = None,
     ):
         super().__init__(network, Adam, channels_last=channels_last, normalise=normalise, augment=augment)
-        self.automatic_optimization = False  # each stage has an optimiser of its own
+        self.automatic_optimization = False  # one optimiser per stage
         self.stages = stages_of(warm, joint, push_start, push_every, last)
         self.warm_lr, self.joint_lr, self.features_lr, self.last_lr = warm_lr, joint_lr, features_lr, last_lr
         self.weight_decay, self.decay_every, self.decay = weight_decay, decay_every, decay
-        self._min_distances: Tensor | None = None  # (N, P) of the training images, while the last layer is trained
-        self._order: list[Tensor] = []  # indices of each batch of the current epoch of the last layer
+        self._min_distances: Tensor | None = None  # (N, P) of the training images, in the stage "last"
+        self._order: list[Tensor] = []  # image indices of each batch of the current epoch, in the stage "last"
         self.weights = {"cluster": cluster, "separation": -separation, "l1": l1}
 
     @property
@@ -170,10 +186,10 @@ class ProtoPNetTraining(Classifier):
 
     @property
     def stage(self) -> Stage:
-        """Of the current epoch."""
+        """Stage of the current epoch."""
         return self.stages[self.current_epoch]
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def optimisation(self, total_steps: int) -> OptimizerLRScheduler:
         network, decay = self.network, self.weight_decay
 
         def group(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> dict[str, Any]:
@@ -182,16 +198,24 @@ class ProtoPNetTraining(Classifier):
         def latent(lr: float) -> list[dict[str, Any]]:
             return [group(network.add_on.parameters(), lr, decay), group([network.prototypes], lr)]
 
-        joint = Adam([group(network.features.parameters(), self.features_lr, decay), *latent(self.joint_lr)])
-        last = Adam([group(network.last.parameters(), self.last_lr)])
-        return [Adam(latent(self.warm_lr)), joint, last], [StepLR(joint, self.decay_every, self.decay)]
+        with refused_settings("protopnet.training"):
+            joint = Adam([group(network.features.parameters(), self.features_lr, decay), *latent(self.joint_lr)])
+            last = Adam([group(network.last.parameters(), self.last_lr)])
+            return [Adam(latent(self.warm_lr)), joint, last], [StepLR(joint, self.decay_every, self.decay)]
 
-    def on_fit_start(self) -> None:
-        data, n_classes = self.trainer.datamodule, self.network.last.out_features  # type: ignore[attr-defined]
-        if self.trainer.max_epochs != self.max_epochs:
-            raise UserError(f"the stages take {self.max_epochs} epochs, not {self.trainer.max_epochs}.")
+    def check(self, data: TensorDataModule, max_epochs: int) -> None:
+        """As a `Classifier`'s.
+
+        Raises:
+            UserError: besides, epochs other than the stages', classes other than the network's, or a class without
+                training images.
+        """
+        n_classes = self.network.last.out_features
+        if max_epochs != self.max_epochs:
+            raise UserError(f"the stages take {self.max_epochs} epochs, not {max_epochs}.")
         if len(data.classes) != n_classes:
             raise UserError(f"{data.name} has {len(data.classes)} classes, and the network {n_classes}.")
+        super().check(data, max_epochs)
         counts = data.train.labels.bincount(minlength=n_classes).tolist()
         empty = [name for name, count in zip(data.classes, counts, strict=True) if not count]
         if empty:
@@ -201,8 +225,9 @@ class ProtoPNetTraining(Classifier):
             )
 
     def on_train_epoch_start(self) -> None:
-        self.network.eval()  # and then train(): the extractor's graph, which changes with the mode, has to follow, and
-        self.network.train()  # Lightning comes back from a validation without telling it
+        # Lightning restores modes after a validation by setting flags; only train() switches the extractor's graph.
+        self.network.eval()
+        self.network.train()
         if self.stage != "joint":
             self.network.features.eval()
         self.network.requires_grad_(False)
@@ -211,7 +236,7 @@ class ProtoPNetTraining(Classifier):
                 parameter.requires_grad_(True)
         if self.stage != "last":
             return
-        # A data module's own order of this epoch, whose batches come without their indices.
+        # The sampler's order of this epoch, since batches come without the indices of their images.
         self._order = list(self.trainer.train_dataloader.sampler)  # type: ignore[union-attr]
         begins = self.stages[self.current_epoch - 1] != "last"
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
@@ -259,11 +284,11 @@ class ProtoPNetTraining(Classifier):
         self.network.requires_grad_(True)
 
     def _optimizer(self) -> LightningOptimizer:
-        """The current stage's."""
+        """Optimiser of the current stage."""
         return self.optimizers()[STAGES.index(self.stage)]  # type: ignore[index]
 
     def _training_set(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All training images as they are, in file order: the network's input, and labels."""
+        """Batches of the network's input and labels: all training images without augmentation, in file order."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         for indices in torch.arange(len(data.train)).split(data.batch_size):
             images, labels = (part.to(self.device) for part in Batches(data.train)[indices])

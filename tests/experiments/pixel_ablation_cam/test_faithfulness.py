@@ -50,7 +50,7 @@ def test_the_first_screen_answers() -> None:
     text = page((0.5, 0.4, 0.3))
     first = text.partition("<details>")[0].splitlines()
     assert first[1] == "# Title"
-    assert "Pixel Ablation-CAM loses 15.0 % of ResNet-50's confidence and Grad-CAM 25.0 %" in first[3]
+    assert "Pixel Ablation-CAM loses 15.0 % of resnet50's confidence and Grad-CAM 25.0 %" in first[3]
     assert "the difference is -10.0 [" in first[3] and "Of the paper's 3 numbers, 3 agree with ours" in first[3]
     assert "controls that are blind to the class (random) lose no more confidence" in first[3]
     assert any(
@@ -81,3 +81,15 @@ def test_another_network_is_not_comparable() -> None:
     assert "\n**Not comparable.** Torchvision's VGG-16 for ImageNet is not at hand" in text
     assert '"verdict": "not comparable"' in text.splitlines()[0]
     assert all(f"{metric}/{NEAREST}" not in text.partition("<details>")[0] for metric in METRICS)
+
+
+def test_before_any_method_is_whole() -> None:
+    shards = records({"grad_cam": {f"drop_confidence/{NEAREST}": 50.0}})
+    for shard in shards:
+        del shard["details"]["pooled"]
+    rows = aggregate(shards)
+    summary = faithfulness_summary("table1", "Title", rows, [], verdict="not run")
+    text = Page("pixel_ablation_cam/table1", "make it", summary, rows, [], {}, TITLES).render(
+        REPOSITORY / "experiments"
+    )
+    assert "**Not run.** No method has all its shards measured yet." in text

@@ -1,0 +1,19 @@
+"""A network as a graph of pure operations that one may walk forwards and backwards, and run in parts."""
+
+from xcnn.models.graph.affine import affine_nodes, is_affine
+from xcnn.models.graph.in_place import OpaqueModule
+from xcnn.models.graph.subgraph import dominators, extract, needed_nodes, operation, size_nodes
+from xcnn.models.graph.tracing import TracedNetwork, evaluation_copy
+
+__all__ = [
+    "OpaqueModule",
+    "TracedNetwork",
+    "affine_nodes",
+    "dominators",
+    "evaluation_copy",
+    "extract",
+    "is_affine",
+    "needed_nodes",
+    "operation",
+    "size_nodes",
+]
