@@ -12,18 +12,18 @@ from collections.abc import Sequence
 
 import torch
 
+from experiments.deconvolve.feature_map_means import with_all_maps
 from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.evaluation.feature_maps import measure_feature_maps
 from xcnn.evaluation.filters import FilterExplainer
 from xcnn.evaluation.selection import choose_image
-from xcnn.evaluation.subject import Subject
+from xcnn.evaluation.subject import Subject, networks
 from xcnn.figures import BeforeAfter, filter_comparison, save_png, score_ramp
 from xcnn.filters import ramp
 from xcnn.language import MeasuredDescriber
 from xcnn.launch import Setup, launch
 from xcnn.metrics.localisation import energy_inside, pointing_game
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.tables import markdown
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -61,7 +61,7 @@ def _localisation(explainer: FilterExplainer, data: TensorDataModule) -> dict[st
 def _pictures(
     setup: Setup, cell: Cell, before: Subject, after: Subject, new: FilterExplainer
 ) -> tuple[list[str], dict[str, object]]:
-    """Filters before and after (same initial weights, so the same index) on one image a class, and their ramps."""
+    """Filters after the loss and those of the same index before it on one image a class, and their ramps."""
     options = setup.options
     old = FilterExplainer(before, options.figure.layer, MeasuredDescriber())
     pairs = []
@@ -71,7 +71,9 @@ def _pictures(
         pairs += [(choice, old.explain(choice, label, k), new.explain(choice, label, k)) for k in strongest]
     filters = f"shapes-filters-{options.method}.png"
     rows = [BeforeAfter(choice.image, b.view, a.view) for choice, b, a in pairs]
-    save_png(filter_comparison(rows, f"{options.figure.layer}, {options.method} loss"), cell.folder / filters)
+    save_png(
+        filter_comparison(rows, f"{options.figure.layer}, {options.method} loss", new.threshold), cell.folder / filters
+    )
     target = after.data.classes.index(options.figure.labels[0])
     curves = ramp(after.network, options.figure.layer, after.data.input_size)[:, target]
     strongest = new.scores[target].abs().argsort(descending=True)[:6].tolist()
@@ -79,7 +81,8 @@ def _pictures(
     named = {f"{options.figure.layer}/{index}": curves[:, index].numpy() for index in strongest}
     save_png(score_ramp(named, options.figure.labels[0], f"{options.method} loss"), cell.folder / ramps)
     words = [{"image": choice.index, "label": choice.label, **a.as_record()} for choice, _, a in pairs]
-    return [filters, ramps], {"layer": options.figure.layer, "filters": words}
+    used = networks(before=before, after=after)
+    return [filters, ramps], {"layer": options.figure.layer, "filters": words, "networks": used}
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
@@ -88,30 +91,19 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         Column("dead", "dead filters"),
         Column("silent", "silent maps"),
         Column("area", "area (live)"),
+        Column("black_pixels", "black share of all maps"),
         Column("dispersion", "dispersion (live)"),
         Column("succinctness", "succinctness"),
         Column("energy", "energy in the object"),
         Column("pointing", "pointing game"),
         Column("chance", "object's share (chance)"),
     ]
-    parts = [
-        "DeConvolve's loss on `shapes`, a data set drawn from a seed, whose true masks say where a map ought to be. "
-        "Area, dispersion and succinctness are over live maps; dead filters stand beside them because a network can "
-        "lower its loss by killing filters. Localisation is of ReLU(sum of score times map) for the predicted class; a "
-        "map that knows nothing scores the object's share of the picture."
-    ]
-    captions = {}
-    for record in (record for row in rows for record in row.records if record["details"]):
-        method = record["method"]
-        lines = [
-            [f["label"], f"{record['details']['layer']}/{f['filter']}", f"{f['score']:+.4f}", f["text"]]
-            for f in record["details"]["filters"]
-        ]
-        parts.append(f"In words (measured, no language model), {method} loss:")
-        parts.append(markdown(["image", "filter", "score", "words"], lines))
-        captions[f"shapes-filters-{method}.png"] = f"The highest-scoring filters before and after the {method} loss."
-        captions[f"shapes-ramp-{method}.png"] = f"Score ramps of section 3.2, {method} loss."
-    return Summary("Demo: concise learning on shapes", "\n\n".join(parts), columns, captions=captions)
+    return Summary(
+        "Demo: concise learning on shapes",
+        columns=columns,
+        facts={"methods": {row.method: row for row in with_all_maps(rows)}},
+        verdict="not comparable",
+    )
 
 
 if __name__ == "__main__":

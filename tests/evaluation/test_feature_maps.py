@@ -14,7 +14,7 @@ from xcnn.data.tensors import Labelled, TensorDataModule, scale
 from xcnn.evaluation import feature_maps
 from xcnn.evaluation.feature_maps import measure_feature_maps
 from xcnn.evaluation.predictions import accuracy
-from xcnn.evaluation.subject import Subject
+from xcnn.evaluation.subject import Subject, networks
 from xcnn.metrics.feature_maps import feature_map_rows, feature_map_values
 from xcnn.models import conv3
 from xcnn.report.cells import Cell
@@ -108,6 +108,22 @@ def test_what_is_measured_carries_the_data_and_the_training() -> None:
     assert subject_of(by_colour(), data).measured({}, n=1).n == 1
 
 
+def test_every_network_is_named_by_its_weights_and_its_training() -> None:
+    subject = subject_of(by_colour(), colours())
+    random = Subject(by_colour(), colours(), nn.Identity(), None)
+    assert networks(after=subject, before=random) == {
+        "after": {"weights": TRAINING["weights"], "training": TRAINING["fingerprint"]},
+        "before": {"weights": None, "training": None},
+    }
+
+
+def test_further_settings_of_the_succinctness_are_handed_on(tmp_path: Path) -> None:
+    readings = {"thresholds": [0.1], "count_shares": [0.5, 0.9]}
+    found = measure_feature_maps(cell(tmp_path), subject_of(by_colour(), colours()), ["relu"], **readings)
+    assert found.values["succinctness@0.1/0.5"] == found.values["succinctness"]
+    assert "succinctness@0.1/0.9.relu" in found.values
+
+
 def test_feature_maps_are_measured_by_chunk_resumed_and_equal_to_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,14 +132,16 @@ def test_feature_maps_are_measured_by_chunk_resumed_and_equal_to_the_whole(
     data.test = Labelled(torch.randint(0, 256, (8, 3, 8, 8), dtype=torch.uint8), data.test.labels)
     seen: list[int] = []
 
-    def power_cut(network: nn.Module, layers: list[str], images: Tensor, labels: Tensor) -> pd.DataFrame:
+    def power_cut(
+        network: nn.Module, layers: list[str], images: Tensor, labels: Tensor, **readings: Any
+    ) -> pd.DataFrame:
         if len(images) == 2:
             raise RuntimeError("power cut")
-        return counted(network, layers, images, labels)
+        return counted(network, layers, images, labels, **readings)
 
-    def counted(network: nn.Module, layers: list[str], images: Tensor, labels: Tensor) -> pd.DataFrame:
+    def counted(network: nn.Module, layers: list[str], images: Tensor, labels: Tensor, **readings: Any) -> pd.DataFrame:
         seen.append(len(images))
-        return feature_map_rows(network, layers, images, labels)
+        return feature_map_rows(network, layers, images, labels, **readings)
 
     monkeypatch.setattr(feature_maps, "CHUNK", 3)
     monkeypatch.setattr(feature_maps, "feature_map_rows", power_cut)

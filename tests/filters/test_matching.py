@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xcnn.errors import UserError
-from xcnn.filters import filter_correlation, match_filters
+from xcnn.filters import filter_correlation, match_filters, paired
 
 
 @pytest.mark.parametrize("shape", [(40, 6), (5, 6, 4, 4)])
@@ -48,3 +48,11 @@ def test_constant_filters_correlate_zero() -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(UserError, match=r"found \(10, 3\) and \(9, 3\)"):
         match_filters(torch.rand(10, 3), torch.rand(9, 3))
+
+
+def test_pairs_are_chosen_by_both_sides_and_none_twice() -> None:
+    partner = torch.tensor([2, 0, 1, 3])  # filter 0 after belongs to filter 2 before, and so on
+    assert paired([0, 3], [2, 1, 0], partner, 4) == [(0, 1), (3, 3), (1, 2), (2, 0)]  # (0, 1) is there already
+    assert paired([0, 3], [2, 1, 0], partner, 3) == [(0, 1), (3, 3), (1, 2)]
+    assert paired([0], [1, 0], torch.arange(4), 2) == [(0, 0), (1, 1)]
+    assert paired([], [2], partner, 4) == [(1, 2)]  # no filter is live before

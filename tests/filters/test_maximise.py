@@ -59,6 +59,29 @@ def test_under_global_pooling_the_map_is_uniform() -> None:
     torch.testing.assert_close(maps, positive[:, None, None].expand_as(maps), atol=1e-6, rtol=0)
 
 
+def test_the_total_variation_term_leaves_maps_of_small_weights_unfinished() -> None:
+    """Behind global pooling a map's gradient is w / 64 in each cell, and each neighbour that differs adds tv / 56.
+
+    Where w is large the map is moved to 0 or 1 and clipped there. Where it is small the noise of the start is not gone
+    after 64 steps, but is after many more, or without the term.
+    """
+    torch.manual_seed(0)
+    model = conv3()
+    with torch.no_grad():
+        model.classifier.weight.mul_(8)  # weights on both sides of the critical one
+    weight = model.classifier.weight[2].detach().abs()
+    critical = 0.1 * 64 / 56
+
+    def uniform(**options: float) -> torch.Tensor:
+        maps = activation_maps(model, "relu3", 2, (3, 32, 32), **options)
+        return maps.amax((1, 2)) - maps.amin((1, 2)) < 0.01
+
+    found = uniform()
+    assert found[weight > critical].all() and not found[weight < critical / 2].any()
+    assert 0.5 < found.float().mean() < 1
+    assert uniform(tv=0.0).all() and uniform(steps=512).all()
+
+
 def test_the_logit_rises_and_each_filter_is_alone() -> None:
     torch.manual_seed(0)
     model = conv3().train()

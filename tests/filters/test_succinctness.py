@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from xcnn.filters import succinctness, succinctness_alternatives, succinctness_per_image
+from xcnn.filters import succinctness, succinctness_alternatives, succinctness_grid, succinctness_per_image
 
 
 def _maps(*filters: list[float]) -> torch.Tensor:
@@ -35,6 +35,24 @@ def test_threshold_and_count_share() -> None:
     assert succinctness(NESTED, threshold=0.05) == pytest.approx(28.2 / 28.7)  # masks 1111, 1100, 1010: C = 3 2 2 1
     assert succinctness(NESTED, count_share=1.0) == pytest.approx(18 / 28)
     assert succinctness(NESTED, count_share=0.0) == 1
+
+
+def test_the_grid_has_each_pair_of_settings() -> None:
+    """By hand for the nested maps; for a batch, each pair alone, and NaN where no filter fires."""
+    grid = succinctness_grid(NESTED, [0.05, 0.1], [0.25, 0.5, 1.0])
+    # t = 0.05: masks 1111, 1100, 1010, so C = 3 2 2 1 and W = 18 8 2.2 0.5. t = 0.1: C = 3 2 1 0 and W = 18 8 2 0.
+    by_hand = [[1, 28.2 / 28.7, 18 / 28.7], [1, 26 / 28, 18 / 28]]
+    assert grid[:, :, 0].tolist() == [pytest.approx(row) for row in by_hand]
+    maps = torch.rand(5, 7, 6, 6, generator=torch.Generator().manual_seed(0)) ** 4
+    maps[3] = 0
+    thresholds, shares = (0.05, 0.3), (0.25, 0.6, 0.9)
+    found = succinctness_grid(maps, thresholds, shares)
+    assert found.shape == (2, 3, 5) and found.dtype == torch.float32
+    assert found.isnan().any(0).any(0).tolist() == [False, False, False, True, False]
+    for t, threshold in enumerate(thresholds):
+        for s, share in enumerate(shares):
+            alone = succinctness_per_image(maps, threshold, share)["succinctness"]
+            torch.testing.assert_close(found[t, s], alone, equal_nan=True)
 
 
 def test_one_filter_and_disjoint_filters_are_wholly_succinct() -> None:

@@ -50,6 +50,10 @@ EXPECTED: dict[str, list[float]] = {
     "confidence": [3 / 4, 4 / 5, 3 / 4],
     "area.first": [5 / 48, NAN, 1 / 16],
     "area.second": [1 / 16, 17 / 32, NAN],
+    "area_all.first": [5 / 64, 0, 1 / 64],
+    "area_all.second": [1 / 144, 17 / 144, 0],
+    "dispersion_all.first": [0.375 * (1 + math.sqrt(2)) / 4, 0, 0],
+    "dispersion_all.second": [0, UNIFORM / 9, 0],
     "dispersion.first": [(0.375 + 0.375 * math.sqrt(2)) / 3, NAN, 0],
     "dispersion.second": [0, UNIFORM / 2, NAN],
     "silent.first": [1 / 4, 1, 3 / 4],
@@ -89,6 +93,22 @@ def test_the_threshold_is_that_of_the_masks() -> None:
     assert found["succinctness.first"][0] == pytest.approx(7 / 9.05)
 
 
+def test_the_succinctness_is_measured_for_each_pair_of_settings() -> None:
+    settings = {"thresholds": (0.01, 0.1), "count_shares": (0.3, 0.5, 1)}
+    found = feature_map_rows(Channels(), list(FILTERS), three_images(), LABELS, **settings)
+    assert set(found) - set(rows()) == {
+        f"succinctness@{t}/{share}.{layer}" for t in (0.01, 0.1) for share in (0.3, 0.5, 1) for layer in FILTERS
+    }
+    name = "succinctness@{}.first"
+    pd.testing.assert_series_equal(found[name.format("0.1/0.5")], found["succinctness.first"], check_names=False)
+    assert found[name.format("0.1/0.3")].tolist() == pytest.approx([1, NAN, 1], nan_ok=True)  # counts 3, 1, 1: all in P
+    assert found[name.format("0.01/0.5")][0] == pytest.approx(7 / 9.05)
+    values = feature_map_values(found, FILTERS)
+    assert values["succinctness@0.1/0.5.first"] == values["succinctness.first"]
+    # Of `second`, image 1 has weight 2 where its two filters meet, and 17 in all.
+    assert values["succinctness@0.1/1"] == pytest.approx((8 / 9 + (1 + 2 / 17) / 2) / 2)
+
+
 def test_chunks_have_the_rows_of_the_whole() -> None:
     generator = torch.Generator().manual_seed(1)
     images = (torch.randn(10, 14, 4, 4, generator=generator) - 1).relu()
@@ -103,6 +123,10 @@ def test_values_are_means_over_the_images_on_which_they_are_defined() -> None:
         "accuracy": 2 / 3,
         "area.first": (5 / 48 + 1 / 16) / 2,
         "area.second": (1 / 16 + 17 / 32) / 2,
+        "area_all.first": (5 + 1) / 64 / 3,
+        "area_all.second": (1 + 17) / 144 / 3,
+        "dispersion_all.first": 0.375 * (1 + math.sqrt(2)) / 12,
+        "dispersion_all.second": UNIFORM / 27,
         "dispersion.first": 0.375 * (1 + math.sqrt(2)) / 6,
         "dispersion.second": UNIFORM / 4,
         "silent.first": 2 / 3,
@@ -146,7 +170,7 @@ def test_a_layer_that_is_dead_on_every_image_has_no_values() -> None:
     values = feature_map_values(rows(images), FILTERS)
     assert values["dead.second"] == values["undefined.second"] == values["silent.second"] == 1
     undefined = {name for name, value in values.items() if math.isnan(value)}
-    per_image = {name.split(".")[0] for name in EXPECTED if "." in name} - {"silent"}
+    per_image = {name.split(".")[0] for name in EXPECTED if "." in name} - {"silent", "area_all", "dispersion_all"}
     assert undefined == per_image | {f"{name}.second" for name in per_image}
 
 

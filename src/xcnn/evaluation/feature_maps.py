@@ -14,13 +14,27 @@ from xcnn.report.cells import Cell, Measured
 CHUNK = 500  # images: about a second of work on a CPU, and what a kill can cost
 
 
-def measure_feature_maps(cell: Cell, subject: Subject, layers: Sequence[str]) -> Measured:
-    """Rows over all test images, and their means; see `xcnn.metrics.feature_maps` for the metrics."""
+def measure_feature_maps(
+    cell: Cell,
+    subject: Subject,
+    layers: Sequence[str],
+    thresholds: Sequence[float] = (),
+    count_shares: Sequence[float] = (),
+) -> Measured:
+    """Rows over all test images, and their means; see `xcnn.metrics.feature_maps` for the metrics.
+
+    Args:
+        cell: the rows are left in its folder.
+        subject: network and test images.
+        layers: names of post-ReLU layers.
+        thresholds, count_shares: further settings of the succinctness, as for `feature_map_rows`.
+    """
     network, test = subject.network, subject.data.test
 
-    def measure(images: range) -> pd.DataFrame:
-        part = slice(images.start, images.stop)
-        return feature_map_rows(network, layers, scale(test.images[part]), test.labels[part])
+    def measure(places: range) -> pd.DataFrame:
+        part = slice(places.start, places.stop)
+        images, labels = scale(test.images[part]), test.labels[part]
+        return feature_map_rows(network, layers, images, labels, thresholds=thresholds, count_shares=count_shares)
 
     rows = cell.rows(len(test), CHUNK, measure)
     with torch.inference_mode(), capture(network, layers) as maps:

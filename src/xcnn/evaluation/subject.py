@@ -93,6 +93,17 @@ class Subject:
         )
 
 
+def networks(**subjects: Subject) -> dict[str, dict[str, str | None]]:
+    """The networks that a measurement used, by name: the hash of the weights, and the fingerprint of the training.
+
+    For a record's details, where a cell measures more than the network that its own fields name.
+    """
+    return {
+        name: {"weights": subject.weights, "training": (subject.training or {}).get("fingerprint")}
+        for name, subject in subjects.items()
+    }
+
+
 def prepared(images: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
     """Bytes (N, C, H, W) to a network's input."""
     return normalise(scale(images)).contiguous(memory_format=torch.channels_last)

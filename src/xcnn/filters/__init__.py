@@ -1,10 +1,16 @@
 """What a filter does: scores, activation maximisation, succinctness, activity, and matching between trainings."""
 
 from xcnn.filters.activity import FilterActivity, auroc, measure_activity
-from xcnn.filters.matching import filter_correlation, match_filters
+from xcnn.filters.matching import filter_correlation, match_filters, paired
 from xcnn.filters.maximise import activation_maps, total_variation
 from xcnn.filters.score import ramp, score_filters, score_layers
-from xcnn.filters.succinctness import combined_maps, succinctness, succinctness_alternatives, succinctness_per_image
+from xcnn.filters.succinctness import (
+    combined_maps,
+    succinctness,
+    succinctness_alternatives,
+    succinctness_grid,
+    succinctness_per_image,
+)
 
 __all__ = [
     "FilterActivity",
@@ -14,11 +20,13 @@ __all__ = [
     "filter_correlation",
     "match_filters",
     "measure_activity",
+    "paired",
     "ramp",
     "score_filters",
     "score_layers",
     "succinctness",
     "succinctness_alternatives",
+    "succinctness_grid",
     "succinctness_per_image",
     "total_variation",
 ]

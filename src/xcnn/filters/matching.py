@@ -1,12 +1,14 @@
 """Which filter of one training is which of another: filters have no order of their own (DeConvolve, table 1)."""
 
+from collections.abc import Sequence
+
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from xcnn.errors import UserError
 
-__all__ = ["filter_correlation", "match_filters"]
+__all__ = ["filter_correlation", "match_filters", "paired"]
 
 
 def filter_correlation(before: Tensor, after: Tensor) -> Tensor:
@@ -54,3 +56,23 @@ def match_filters(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
     rows, columns = linear_sum_assignment(correlation.cpu().numpy(), maximize=True)
     permutation = torch.as_tensor(columns, device=correlation.device)
     return permutation, correlation[torch.as_tensor(rows, device=correlation.device), permutation]
+
+
+def paired(before: Sequence[int], after: Sequence[int], partner: Tensor, n: int) -> list[tuple[int, int]]:
+    """Filters of two trainings in pairs, half of them chosen by each side's own ranking, so that neither is favoured.
+
+    Args:
+        before: filters of one training, the best first.
+        after: filters of the other, likewise.
+        partner: (K,) permutation: the filter before that belongs to each filter after.
+        n: number of pairs; of an odd number the first training chooses one more.
+
+    Returns:
+        At most n pairs (before, after), no two alike: first those chosen before, then those chosen after.
+    """
+    partner = partner.cpu()
+    back = torch.empty_like(partner)
+    back[partner] = torch.arange(len(partner))
+    first = [(k, int(back[k])) for k in before[: (n + 1) // 2]]
+    second = [(int(partner[k]), k) for k in after]
+    return first + [pair for pair in second if pair not in first][: n - len(first)]

@@ -39,6 +39,9 @@ def activation_maps(
 
     Where a global average pooling follows the layer directly, the logit's gradient is the same at all locations and the
     map comes out uniform: 1 for filters with a positive weight, 0 for the others. Such a map shows a sign and no place.
+    Filters whose weight w is small against the total-variation term, |w| < tv h w' / (h (w' - 1)) on maps (h, w'), need
+    more steps: the term's gradient does not shrink as neighbours come closer, so they jump past each other, and what is
+    uneven in their maps is left over from the start.
 
     Args:
         model: a network of images to logits; left as it is, and run in evaluation mode.

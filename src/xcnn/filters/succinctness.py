@@ -10,20 +10,32 @@ are other readings of it. With the mask m_k = [a_k > t max a_k] of each map of a
 An image on which no filter fires has no ratio: NaN, left out of the means and counted.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from xcnn.device import at_least_float32
 
-__all__ = ["combined_maps", "succinctness", "succinctness_alternatives", "succinctness_per_image"]
+__all__ = [
+    "combined_maps",
+    "succinctness",
+    "succinctness_alternatives",
+    "succinctness_grid",
+    "succinctness_per_image",
+]
+
+
+def _counts(maps: Tensor, peak: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Masks m (N, K, h w) of maps alike with peaks (N, K, 1), and counts C (N, h w)."""
+    mask = (maps > threshold * peak) & (peak > 0)
+    return mask, mask.sum(1).to(maps.dtype)
 
 
 def _combine(activations: Tensor, threshold: float, count_share: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Maps (N, K, h w), masks m alike, counts C (N, h w) and positions P (N, h w) bool; in float32 at least."""
     maps = at_least_float32(activations.flatten(2))
-    peak = maps.amax(2, keepdim=True)
-    mask = (maps > threshold * peak) & (peak > 0)
-    count = mask.sum(1).to(maps.dtype)
+    mask, count = _counts(maps, maps.amax(2, keepdim=True), threshold)
     most = count.amax(1, keepdim=True)
     return maps, mask, count, (count >= count_share * most) & (most > 0)
 
@@ -74,6 +86,29 @@ def succinctness_per_image(activations: Tensor, threshold: float = 0.1, count_sh
         "covered_once": (count == 1).sum(1).to(maps.dtype) / covered,
     }
     return {name: ratio.masked_fill(nothing, torch.nan) for name, ratio in ratios.items()}
+
+
+def succinctness_grid(activations: Tensor, thresholds: Sequence[float], count_shares: Sequence[float]) -> Tensor:
+    """The ratio for each pair of the two settings that the paper does not give; each mask is formed once.
+
+    Args:
+        activations: post-ReLU maps (N, K, h, w).
+        thresholds: values of t.
+        count_shares: values of the share of the largest count.
+
+    Returns:
+        (thresholds, count_shares, N) in (0, 1], in float32 at least; NaN for an image on which no filter fires.
+    """
+    maps = at_least_float32(activations.flatten(2))
+    peak = maps.amax(2, keepdim=True)
+    shares = maps.new_tensor(count_shares)[:, None, None]
+    ratios = []
+    for threshold in thresholds:
+        mask, count = _counts(maps, peak, threshold)
+        weight = (maps * mask).sum(1)
+        inside = count >= shares * count.amax(1, keepdim=True)  # (count_shares, N, h w)
+        ratios.append((weight * inside).sum(2) / weight.sum(1))  # 0 / 0 is NaN
+    return torch.stack(ratios)
 
 
 def succinctness(activations: Tensor, threshold: float = 0.1, count_share: float = 0.5) -> float:

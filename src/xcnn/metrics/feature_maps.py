@@ -1,11 +1,13 @@
 """How legible a network's feature maps are: a row per image, from which every mean of DeConvolve's tables follows.
 
 Area, dispersion and succinctness are undefined for a dead map; here they are means over an image's live maps, so that
-killing filters changes none of them by itself. Dead filters are reported beside them: `silent` is the share of an
-image's maps that are zero everywhere, and a filter whose every map is, over all images, is dead.
+killing filters changes none of them by itself. `area_all` and `dispersion_all` are means over all maps, a dead one
+counting 0: the quantities that eq. 1 penalises, which dying lowers. Dead filters are reported beside them: `silent` is
+the share of an image's maps that are zero everywhere, and a filter whose every map is, over all images, is dead.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -13,14 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.data.tensors import scale
-from xcnn.filters.succinctness import succinctness_per_image
+from xcnn.filters.succinctness import succinctness_grid, succinctness_per_image
 from xcnn.models.capture import capture
 from xcnn.training.concise import concise_terms
 
 
 @torch.inference_mode()
 def feature_map_rows(
-    network: nn.Module, layers: Sequence[str], images: Tensor, labels: Tensor, threshold: float = 0.1
+    network: nn.Module,
+    layers: Sequence[str],
+    images: Tensor,
+    labels: Tensor,
+    threshold: float = 0.1,
+    thresholds: Sequence[float] = (),
+    count_shares: Sequence[float] = (),
 ) -> pd.DataFrame:
     """One row per image.
 
@@ -30,11 +38,14 @@ def feature_map_rows(
         images: (N, C, H, W).
         labels: (N,).
         threshold: t of the masks.
+        thresholds: further values of t for the succinctness.
+        count_shares: values of its other setting, for each of `thresholds`; see `succinctness_grid`.
 
     Returns:
         Columns `label`, `predicted`, `confidence` (of the predicted class), and for each layer `<metric>.<layer>`:
-        `area` and `dispersion` (means over live maps; NaN without any), `silent` (share of dead maps), `live` (a bit
-        per filter, packed), and the measures of `succinctness_per_image`.
+        `area` and `dispersion` (means over live maps; NaN without any), `area_all` and `dispersion_all` (over all
+        maps), `silent` (share of dead maps), `live` (a bit per filter, packed), the measures of
+        `succinctness_per_image`, and `succinctness@<t>/<share>` for each pair of the two settings.
     """
     with capture(network, layers) as maps:
         probabilities = network(images).softmax(1)
@@ -51,10 +62,16 @@ def feature_map_rows(
         n_live = live.sum(1)
         columns[f"area.{layer}"] = (area.sum(1) / n_live).cpu().numpy()  # dead maps count 0 in the sum: 0 / 0 is NaN
         columns[f"dispersion.{layer}"] = (dispersion.sum(1) / n_live).cpu().numpy()
+        columns[f"area_all.{layer}"] = area.mean(1).cpu().numpy()
+        columns[f"dispersion_all.{layer}"] = dispersion.mean(1).cpu().numpy()
         columns[f"silent.{layer}"] = (1 - n_live / live.shape[1]).cpu().numpy()
         columns[f"live.{layer}"] = [row.tobytes() for row in np.packbits(live.cpu().numpy(), axis=1)]
         for name, values in succinctness_per_image(activations, threshold).items():
             columns[f"{name}.{layer}"] = values.cpu().numpy()
+        if thresholds:
+            grid = succinctness_grid(activations, thresholds, count_shares).flatten(0, 1).cpu().numpy()
+            for (t, share), ratios in zip(product(thresholds, count_shares), grid, strict=True):
+                columns[f"succinctness@{t:g}/{share:g}.{layer}"] = ratios
     return pd.DataFrame(columns)
 
 
@@ -80,7 +97,8 @@ def feature_map_values(rows: pd.DataFrame, filters: dict[str, int]) -> dict[str,
         values[f"dead.{layer}"] = dead[layer] / n_filters
         values[f"undefined.{layer}"] = float(rows[f"succinctness.{layer}"].isna().mean())
     values["dead"] = sum(dead.values()) / sum(filters.values())
-    metrics = {str(column).split(".")[0] for column in rows.columns if "." in str(column)} - {"live"}
+    ends = tuple(f".{layer}" for layer in filters)
+    metrics = {name[: -len(end)] for name in map(str, rows.columns) for end in ends if name.endswith(end)} - {"live"}
     for metric in sorted(metrics):
         means = [float(rows[f"{metric}.{layer}"].mean()) for layer in filters]
         if metric == "count_inside_to_outside":  # infinite for single images: the ratio of the means instead
