@@ -9,6 +9,7 @@ Deviations: `shapes` in CIFAR-10's place; few epochs. Localisation, which the pa
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -37,7 +38,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     if options.penalty is not None:  # the pictures show before and after
         before = setup.variant("penalty=none").trained()
         files, details = _pictures(setup, cell, before, run, explainer)
-    return Measured(values, found.n, found.data, found.weights, found.training, files=files, details=details)
+    return replace(found, values=values, files=files, details=details)
 
 
 @torch.inference_mode()

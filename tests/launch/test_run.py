@@ -126,8 +126,10 @@ def test_the_fingerprint_of_every_committed_record_is_that_of_todays_configurati
     cells = {record["cell"]: record for record in records if "pooled" not in record["details"]}
     for record in cells.values():
         own = [override for override in record["overrides"] if not override.startswith(("experiment=", "identity="))]
-        own.append(f"protocol={record['settings']['protocol']}")  # a page says where today's is another
         cell = cell_of(compose(record["experiment"], own), own)
+        if record["settings"]["protocol"] < cell.settings["protocol"]:  # to be measured again, as its page says
+            assert record["fingerprint"] == fingerprint(record["settings"])
+            continue
         today = json.loads(json.dumps(cell.settings))
         for part, key in (("model", "weights"), ("data", "files")):  # their hash needs the file
             if (today.get(part) or {}).get(key):
