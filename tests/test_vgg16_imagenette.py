@@ -10,7 +10,8 @@ import torchvision
 from tests.data.test_imagenette import tree
 from tests.launch.test_run import run
 from xcnn.fingerprint import file_hash
-from xcnn.launch import build, compose, explained
+from xcnn.launch import Setup
+from xcnn.launch.compose import build, compose
 from xcnn.models import save_weights, vgg16_for
 
 THIN = [4, 4, "M", 4, 4, "M", 4, 4, 4, "M", 4, 4, 4, "M", 4, 4, 512, "M"]  # the same layers, of fewer maps
@@ -38,7 +39,7 @@ def test_heads_are_trained_kept_and_explained(places: Path, monkeypatch: pytest.
         for key, tensor in convolutions.state_dict().items():
             kept = tensor.half().float() if tensor.ndim > 1 else tensor
             assert torch.equal(network.state_dict()[key], kept)
-        subject = explained(cfg)
+        subject = Setup(cfg).explained()
         images = subject.pictures.read(range(10))
         with torch.no_grad():
             found = subject.network(subject.normalise(subject.scaled(images))).argmax(1)

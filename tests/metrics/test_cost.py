@@ -11,8 +11,8 @@ import torch
 
 from tests.conftest import TINY
 from tests.launch.test_run import run
+from xcnn.metrics import cost
 from xcnn.metrics.cost import beside_forward, peak_bytes, ratios
-from xcnn.report import cost
 
 MIB = 2**20
 
