@@ -21,10 +21,13 @@ from torch import Tensor, nn
 from xcnn.data.tensors import Labelled, TensorDataModule
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch import Setup, launch
-from xcnn.models import save_weights
+from xcnn.models import save_weights, weights_provenance
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.provenance import provenance
 from xcnn.training import Classifier, FeatureData, fit
+
+
+ORIGIN = "ImageNet convolutions from a public package, classifier trained in this repository (make weights-{})"
 
 
 def weights_file(setup: Setup) -> Path:
@@ -60,10 +63,17 @@ def trained_head(setup: Setup) -> tuple[nn.Module, nn.Module, FeatureData, dict[
     return network.eval(), head.eval(), data, record
 
 
+def save_network(network: nn.Module, path: Path) -> None:
+    """The network's weights in float16, and beside them where they come from."""
+    save_weights(network, path, torch.float16)
+    origin = ORIGIN.format(path.stem.replace("_", "-"))
+    path.with_suffix(".txt").write_text(origin + "\n", encoding="utf-8")
+
+
 def measure(setup: Setup, cell: Cell) -> Measured:
     network, head, data, record = trained_head(setup)
     path = weights_file(setup)
-    save_weights(network, path, torch.float16)
+    save_network(network, path)
     values = {f"{name}accuracy": right(head, data, part) for name, part in (("train_", data.train), ("val_", data.val))}
     values["accuracy_float32"] = right(head, data, data.test)
     kept = setup.model(weights=path, holds="network")
@@ -73,6 +83,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         len(data.test),
         {"name": data.name, "manifest": data.source_manifest},
         weights=file_hash(path),
+        weights_provenance=weights_provenance(path),
         training=record,
         precision=setup.precision,
         details={
@@ -99,7 +110,7 @@ def right(head: nn.Module, data: TensorDataModule, part: Labelled, pool: nn.Modu
 def keep(setup: Setup) -> None:
     """The file of weights again, should it have been deleted since the cell was measured."""
     if not weights_file(setup).is_file():
-        save_weights(trained_head(setup)[0], weights_file(setup), torch.float16)
+        save_network(trained_head(setup)[0], weights_file(setup))
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
