@@ -26,7 +26,6 @@ from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.provenance import provenance
 from xcnn.training import Classifier, FeatureData, fit
 
-
 ORIGIN = "ImageNet convolutions from a public package, classifier trained in this repository (make weights-{})"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
@@ -51,7 +52,7 @@ def compose(identity: str, overrides: Sequence[str] | None = None) -> DictConfig
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return hydra.compose("main", [f"experiment={identity}", f"identity={identity}", *(overrides or [])])
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(explained_error(error)) from error
 
 
