@@ -140,6 +140,8 @@ def test_a_claim_of_printed_numbers_expects_their_difference() -> None:
     found = claim(rows, "test", "new", "old", paper, dataset="toy")
     assert found.printed == 0 and found.expected == pytest.approx((-0.1, 0.1)) and found.unit == "%"
     assert found.verdict == "holds"  # every pair is -0.1 apart
+    wide = [row("new", seeds=(0, 1), test=[98.1, 99.3]), row("old", seeds=(0, 1), test=[99.2, 99.3])]
+    assert claim(wide, "test", "new", "old", paper, dataset="toy").verdict == "not told apart"  # -0.55 [-7.5, +6.4]
     apart = [row("new", seeds=(0, 1), test=[98.1, 98.2]), row("old", seeds=(0, 1), test=[99.2, 99.3])]
     assert claim(apart, "test", "new", "old", paper, dataset="toy").verdict == "does not hold"
     with pytest.raises(ValueError, match="no test of third"):

@@ -217,12 +217,19 @@ class Claim:
 
     @property
     def verdict(self) -> Ruling:
-        """A sign holds if the whole interval has it; a printed difference if the interval reaches it."""
+        """A sign holds if the whole interval has it, and does not if the whole interval has the other.
+
+        A printed difference holds if ours is it, to the rounding of both, and does not if the interval leaves it out.
+        Between the two, an interval is too wide to say: a few seeds would bear out anything.
+        """
         ours = self.difference
         if ours is None:
             return "not run"
         if not isinstance(self.says, str):
-            return "holds" if ours.meets(*self.expected) else "does not hold"
+            if not ours.meets(*self.expected):
+                return "does not hold"
+            alone = Interval(ours.value, ours.value, ours.value, "none", ours.n)
+            return "holds" if alone.meets(*self.expected) else "not told apart"
         sign = -1 if self.says == "lower" else 1
         near, far = sorted((sign * ours.low, sign * ours.high))
         return "holds" if near > 0 else "does not hold" if far < 0 else "not told apart"
