@@ -93,5 +93,5 @@ def test_prototypes_of_ones_own_stand_beside_the_others(newcomer: Path, monkeypa
     for name in ("table1", "table2"):
         run(monkeypatch, f"self_explanation/{name}", "sweep=shapes", "prototypes=columns,means", *small)
         page = (newcomer / "results" / "self_explanation" / f"{name}.md").read_text()
-        assert "| means |" in page and "| cnn |" in page
+        assert "| means |" in page and "| CNN |" in page
     sys.modules.pop("means")

@@ -300,15 +300,12 @@ def judge(
         comparable: False where data, weights or training are too far from the paper's to bear on it.
         counts: which comparisons count, where some are of settings that the paper does not speak of.
 
-    Raises:
-        ValueError: there is neither a number nor a claim to judge by.
+    Rows of which the paper says nothing, such as those of the embedded data alone, are not comparable.
     """
     found = [comparison.verdict for comparison in comparisons if comparison.row is None or counts(comparison)]
     rulings = [claim.verdict for claim in claims if claim.counts]
-    if not found and not rulings:
-        raise ValueError("there is neither a number nor a claim to judge by: give Summary(verdict=...)")
     measured = [each for each in (*found, *rulings) if each != "not run"]
-    if not comparable:
+    if not comparable or not (found or rulings):
         return "not comparable"
     if not measured:
         return "not run"
