@@ -15,7 +15,7 @@ With `bias="absorb"` b is in the denominators and takes its share (eq. 12); with
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,7 +31,9 @@ from xcnn.models.graph import operation
 __all__ = ["RULES", "over", "rule"]
 
 RULES: dict[str, Rule] = {}  # by name
-ROUNDING = 64  # times the precision: a sum below that share of its terms is nothing but their rounding
+# Times the precision: a sum below that share of its terms is nothing but their rounding. Products of half precisions
+# are summed in float32 and rounded once.
+ROUNDING = {torch.float64: 64, torch.float32: 64}
 
 
 def rule(*needs: str, folds: bool = False, joins: bool = False, constant_gate: bool = False) -> Callable[[Any], Any]:
@@ -55,7 +57,7 @@ def rule(*needs: str, folds: bool = False, joins: bool = False, constant_gate: b
 
 def over(numerator: Tensor, denominator: Tensor, terms: Tensor | float = 0.0) -> Tensor:
     """Quotients; 0 where the denominator is 0, or no more than the rounding of a sum of such absolute terms."""
-    least = terms * (ROUNDING * torch.finfo(denominator.dtype).eps)
+    least = terms * (ROUNDING.get(denominator.dtype, 2) * torch.finfo(denominator.dtype).eps)
     empty = denominator.abs() <= least
     return torch.where(empty, 0, numerator / denominator.masked_fill(empty, 1))
 
@@ -80,7 +82,7 @@ def transpose(call: Call, m: Any, values: Values) -> Sent:
 def epsilon(call: Call, m: Tensor, values: Values, epsilon: float = 1e-6, bias: str = "absorb") -> Sent:
     z, linear = values.output, values.linear
     total = z if bias == "absorb" else z - linear.bias(z)
-    stabilised = total + torch.where(total < 0, -epsilon, epsilon)
+    stabilised = total + torch.full_like(total, epsilon).copysign(total)
     return (linear.transpose(m * z / stabilised, values.shapes[0]),)
 
 
@@ -156,7 +158,11 @@ def _weighted(values: Values, m: Tensor, weight: Tensor) -> Sent:
 
 @rule("inputs", "output", folds=True)
 def box(
-    call: Call, m: Tensor, values: Values, low: float | Tensor | None = None, high: float | Tensor | None = None
+    call: Call,
+    m: Tensor,
+    values: Values,
+    low: float | Sequence[float] | None = None,
+    high: float | Sequence[float] | None = None,
 ) -> Sent:
     """The z-box rule; without bounds, each image's own least and greatest value."""
     (a,), z, linear = values.inputs, values.output, values.linear
@@ -172,10 +178,14 @@ def box(
     return (Relevance(a * plain - least * rising - greatest * falling),)
 
 
-def _bound(bound: float | Tensor, like: Tensor) -> Tensor:
-    """A bound of the inputs, one for all or one for each channel, to be broadcast to them."""
-    found = torch.as_tensor(bound, dtype=like.dtype, device=like.device)
-    return found.reshape(1, -1, *(1,) * (like.ndim - 2))
+def _bound(bound: float | Sequence[float], like: Tensor) -> Tensor:
+    """A bound of the inputs, one for all or one for each channel, to be broadcast to them, flattened or not."""
+    found = torch.as_tensor(bound, dtype=like.dtype, device=like.device).reshape(-1)
+    if like.shape[1] % len(found) or (like.ndim > 2 and len(found) not in (1, like.shape[1])):
+        raise UserError(f"{len(found)} bounds for {like.shape[1]} channels; give one, or one for each channel.")
+    if like.ndim == 2:
+        found = found.repeat_interleave(like.shape[1] // len(found))
+    return found.view(1, -1, *(1,) * (like.ndim - 2))
 
 
 # Activations
