@@ -11,7 +11,7 @@ from tests.attribution.networks import randomise
 
 
 class Small(nn.Module):
-    """Residual additions, a concatenation, reused and in-place ReLUs, overlapping poolings, BatchNorm in both places."""
+    """Residual additions, a concatenation, reused and in-place ReLUs, overlapping poolings, BatchNorm before and after."""
 
     def __init__(self, bias: bool = True) -> None:
         super().__init__()
