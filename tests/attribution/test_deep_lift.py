@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tests.attribution.backward.networks import Gated, Plain, Small, images, small
 from tests.attribution.networks import assert_same, randomise
-from tests.attribution.test_guided_backprop import sequence
+from tests.attribution.test_lrp import sequence
 from xcnn.attribution import DeepLIFT, Gradient
 from xcnn.errors import UserError
 
@@ -107,8 +107,8 @@ def test_an_image_that_is_its_baseline() -> None:
 
 @pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
 def test_captum() -> None:
-    """On a network in which every ReLU and pooling is a module of its own."""
-    model, x, baseline = sequence(), images(), 0.3 * images(3)[2:]
+    """On a network in which every ReLU is a module of its own, and windows of poolings do not overlap."""
+    model, x, baseline = sequence(batch_norm=True), images(), 0.3 * images(3)[2:]
     expected = DeepLift(model).attribute(x.clone(), baseline, [1, 3]).detach()
     assert_same(DeepLIFT(model, "rescale", baseline).relevance(x, [1, 3]), expected, 1e-8)
 

@@ -118,7 +118,7 @@ def test_refusals() -> None:
         LRP(model, bias="drop")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="bounds of the inputs need low below high"):
         LRP(model, "epsilon_gamma_box", low=[0.0, 0.0, 1.0], high=[1.0, 1.0, 1.0])
-    with pytest.raises(UserError, match="there is no composite 'lrp_9'.*there are .*lrp_epsilon"):
+    with pytest.raises(UserError, match=r"there is no composite 'lrp_9'.*there are .*lrp_epsilon"):
         LRP(model, "lrp_9")
     with pytest.raises(UserError, match="2 bounds for 3 channels; give one, or one for each"):
         LRP(model, "epsilon_gamma_box", low=[0.0, 0.0], high=[1.0, 1.0]).relevance(images())

@@ -11,7 +11,7 @@ from tests.attribution.networks import randomise
 
 
 class Small(nn.Module):
-    """Residual additions, a concatenation, reused and in-place ReLUs, overlapping poolings, BatchNorm before and after."""
+    """Residual addition, concatenation, reused and in-place ReLUs, overlapping poolings, BatchNorm on both sides."""
 
     def __init__(self, bias: bool = True) -> None:
         super().__init__()
@@ -106,11 +106,11 @@ LARGE: dict[str, tuple[Callable[..., nn.Module], int]] = {
     "vgg16": (torchvision.models.vgg16, 32),
     "vgg11_bn": (torchvision.models.vgg11_bn, 32),
     "vgg16_bn": (torchvision.models.vgg16_bn, 32),
-    "densenet121": (torchvision.models.densenet121, 64),
-    "mobilenet_v2": (torchvision.models.mobilenet_v2, 64),
-    "googlenet": (lambda **k: torchvision.models.googlenet(init_weights=False, **k), 64),
-    "efficientnet_b0": (torchvision.models.efficientnet_b0, 64),
-    "convnext_tiny": (torchvision.models.convnext_tiny, 64),
+    "densenet121": (torchvision.models.densenet121, 32),
+    "mobilenet_v2": (torchvision.models.mobilenet_v2, 32),
+    "googlenet": (lambda **k: torchvision.models.googlenet(init_weights=False, **k), 32),
+    "efficientnet_b0": (torchvision.models.efficientnet_b0, 32),
+    "convnext_tiny": (torchvision.models.convnext_tiny, 32),
 }
 
 
