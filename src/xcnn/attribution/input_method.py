@@ -16,6 +16,7 @@ from xcnn.models.checks import fitting_images
 
 # What a pass keeps of an image, over the image's own size: 100 to 200 for torchvision's networks at 224 px.
 KEPT = 256
+LEAST = 4  # images at a time, however little memory is free: fewer take far more time for each
 
 
 class InputMethod(Method):
@@ -106,7 +107,7 @@ class InputMethod(Method):
             named = ", ".join(map(str, bad))
             raise UserError(f"NaN or infinity in image(s) {named} of the batch. Look at how they were read.")
         per_image = images[0].numel() * images.element_size() * KEPT if len(images) else 1
-        size = self.chunk or max(1, int(free_bytes(images.device) * 4 * SHARE_OF_FREE) // per_image)
+        size = self.chunk or max(LEAST, int(free_bytes(images.device) * 4 * SHARE_OF_FREE) // per_image)
         return [slice(i, i + size) for i in range(0, max(1, len(images)), size)]
 
     def _finite(self, relevance: Tensor) -> Tensor:

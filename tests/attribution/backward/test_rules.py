@@ -18,7 +18,7 @@ Dense = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 def _epsilon(a: Tensor, w: Tensor, b: Tensor, z: Tensor, r: Tensor, absorb: bool = True) -> Tensor:
     total = z if absorb else z - b
-    return (w * a / (total + 0.01 * torch.where(total < 0, -1.0, 1.0))[:, None] * r[:, None]).sum(0)
+    return (w * a / (total + 0.01 * torch.where(total < 0, -1.0, 1.0).to(a))[:, None] * r[:, None]).sum(0)
 
 
 def _alpha_beta(alpha: float, beta: float, absorb: bool = True) -> Dense:

@@ -86,8 +86,8 @@ class Composite:
         raise UserError(
             f"composite {self.name!r} has no rule for {call}. Give it one (`- {{operation: {call.kind}, rule: ...}}`, "
             f"in a composite that extends {self.name!r}; the rules are {', '.join(sorted(RULES))}, or a function of "
-            "your own), state the operation by others that have one, or use Gradient, IntegratedGradients or SmoothGrad, "
-            "which need no rules."
+            "your own), state the operation by others that have one, or use Gradient, IntegratedGradients or "
+            "SmoothGrad, which need no rules."
         )
 
 
