@@ -237,7 +237,12 @@ class _Tracer(fx.Tracer):
         if threading.get_ident() != self._thread:
             return attr_val
         self._attributes = parameter_proxy_cache
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
+        # Shapes of buffers are not constant for fx, which gives them a parameter's proxy all the same and then fails.
+        self.param_shapes_constant = isinstance(attr_val, nn.Parameter)
+        try:
+            return super().getattr(attr, attr_val, parameter_proxy_cache)
+        finally:
+            self.param_shapes_constant = True
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if threading.get_ident() != self._thread:

@@ -1,0 +1,95 @@
+"""Rules of DeepLIFT (Shrikumar et al. 2017): multipliers of differences to a reference.
+
+With d meaning the difference to the reference's value, a rule gives m of the operands such that sum m_x dx = m dy: the
+contributions of the images add up to the difference of the logits.
+"""
+
+import torch
+from torch import Tensor
+
+from xcnn.attribution.backward.calls import Call
+from xcnn.attribution.backward.operations import derivative
+from xcnn.attribution.backward.rules import layer_norm_parts, over, rule, scatter
+from xcnn.attribution.backward.walk import Sent, Values
+
+__all__ = ["rescale", "reveal_cancel"]
+
+
+def _pair(values: Values) -> tuple[Tensor, Tensor]:
+    assert values.reference is not None
+    return values.inputs[0], values.reference.inputs[0]
+
+
+@rule("inputs")
+def rescale(call: Call, m: Tensor, values: Values) -> Sent:
+    """m dy / dz; where dz is nearly 0, the derivative halfway, which is as near."""
+    z, z0 = _pair(values)
+    step = z - z0
+    near = step.abs() <= torch.finfo(z.dtype).eps ** 0.5 * (z.abs() + z0.abs())
+    slope = (values.run(z) - values.run(z0)) / step.masked_fill(near, 1)
+    if near.any():
+        slope = torch.where(near, derivative(values.run, (z + z0) / 2), slope)
+    return (m * slope,)
+
+
+@rule("inputs", "before", joins=True)
+def reveal_cancel(call: Call, m: Tensor, values: Values) -> Sent:
+    """Slopes of its own for the positive and the negative part of dz (eqs. 23-25), where the map feeds only this.
+
+    The parts are (dz +- |W||dx|) / 2; then the multiplier is W+^T m+ + W-^T m- where dx > 0, with W+ and W- changing
+    places where dx < 0, and the mean of the two where dx = 0: (W^T (m+ + m-) + sign(dx) |W|^T (m+ - m-)) / 2.
+    """
+    if call.linear is None:
+        return rescale(call, m, values)
+    x, x0 = _pair(values)
+    assert values.reference is not None
+    z, z0, linear, f = values.before, values.reference.before, values.linear, values.run
+    dx, weight = x - x0, values.linear.weight
+    spread = linear.apply(dx.abs(), weight.abs())
+    up, down = (z - z0 + spread) / 2, (z - z0 - spread) / 2
+    start, end, upper, lower = f(z0), f(z), f(z0 + up), f(z0 + down)
+    rise = (upper - start + end - lower) / 2
+    fall = (lower - start + end - upper) / 2
+    rising, falling = m * over(rise, up, spread), m * over(fall, down, spread)
+    signed = linear.transpose(rising + falling, values.shapes[0], weight)
+    parts = linear.transpose(rising - falling, values.shapes[0], weight.abs())
+    return ((signed + dx.sign() * parts) / 2,)
+
+
+@rule("inputs", "output", "indices")
+def argmax_difference(call: Call, m: Tensor, values: Values) -> Sent:
+    """m dy to the image's maximum where that is the greater, else to the reference's; overlapping windows add up.
+
+    There the operand's own difference is at least as large as dy and of its sign, so that dy / dx is in [0, 1].
+    """
+    x, x0 = _pair(values)
+    assert values.reference is not None
+    y, y0, shape = values.output, values.reference.output, values.shapes[0]
+    indices = torch.where(y >= y0, values.indices, values.reference.indices)
+    at = (x - x0).flatten(2).gather(2, indices.flatten(2).long()).view_as(y)
+    share = torch.where(at == 0, 1, (y - y0) / at.where(at != 0, 1))
+    return (scatter(m * share, indices, shape),)
+
+
+@rule("inputs")
+def product_difference(call: Call, m: Tensor, values: Values) -> Sent:
+    """d(xg) = (g + g0) / 2 dx + (x + x0) / 2 dg."""
+    assert values.reference is not None
+    a, b = ((now + then) / 2 for now, then in zip(values.inputs, values.reference.inputs, strict=True))
+    return (m * b).sum_to_size(values.shapes[0]), (m * a).sum_to_size(values.shapes[1])
+
+
+@rule("inputs")
+def layer_norm_difference(call: Call, m: Tensor, values: Values) -> Sent:
+    """Centring, square, mean, reciprocal root and product in turn, each exact, with no division by a difference."""
+    x, x0 = _pair(values)
+    dims, weight, eps = layer_norm_parts(values)
+    c, c0 = (each - each.mean(dims, keepdim=True) for each in (x, x0))
+    r, r0 = ((each.square().mean(dims, keepdim=True) + eps).rsqrt() for each in (c, c0))
+    m = m if weight is None else m * weight
+    middle = (c + c0) / 2
+    to_root = (m * middle).sum(dims, keepdim=True)
+    to_variance = -to_root * (r * r0) * (r * r0) / (r + r0)  # dr = r - r0 = -dv r^2 r0^2 / (r + r0)
+    count = torch.Size(x.shape[d] for d in dims).numel()
+    centred = m * (r + r0) / 2 + to_variance * (c + c0) / count
+    return (centred - centred.mean(dims, keepdim=True),)

@@ -1,0 +1,184 @@
+"""The linear map of a convolution, a linear layer or a BatchNorm, alone or as a pair, and its transpose."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+from torch.fx import Node
+from torch.nn.modules import batchnorm, conv
+
+from xcnn.attribution.backward.operations import argument
+from xcnn.models.graph import TracedNetwork, operation
+
+__all__ = ["LinearMap"]
+
+
+class LinearMap:
+    """z = W a + b, with the weights as they are now.
+
+    A BatchNorm after the map scales W's outputs and shifts b; its epsilon is in both. Alone it is a diagonal W.
+
+    Args:
+        apply: (a, W) -> W a; None for a BatchNorm alone.
+        transposed: (m, W, shape of a) -> W^T m.
+        weight: W without the BatchNorm.
+        bias: b without the BatchNorm (outputs,), or None.
+        channel_dim: dimension of the outputs in z; -1 for linear layers.
+        norm: scale and shift (outputs,) of the BatchNorm that follows.
+    """
+
+    def __init__(
+        self,
+        apply: Callable[[Tensor, Tensor], Tensor] | None,
+        transposed: Callable[[Tensor, Tensor, torch.Size], Tensor] | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        channel_dim: int = 1,
+        norm: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        self._apply, self._transposed, self._weight = apply, transposed, weight
+        self._dim = channel_dim
+        self.scale = None
+        if norm is not None:
+            self.scale, shift = norm
+            bias = shift if bias is None else bias * self.scale + shift
+        self._bias = bias
+
+    @classmethod
+    def of(
+        cls, traced: TracedNetwork, node: Node | None, norm: Node | None, constants: Mapping[Node, Any]
+    ) -> "LinearMap":
+        """The map of a convolution's or linear layer's node and of the BatchNorm after it, or of either alone."""
+        parts = _norm(traced, norm, constants) if norm is not None else None
+        if node is None:
+            assert parts is not None
+            return cls(None, None, *parts)
+        module: Any = traced.module(node)
+        if isinstance(module, conv._ConvTransposeNd) or (operation(node) or "").startswith("conv_transpose"):
+            return _transposed_convolution(module, node, constants, parts)
+        if module is not None:
+            weight, bias = module.weight, module.bias
+        else:
+            weight = fx.map_arg(argument(node, 1, "weight"), constants.__getitem__)
+            bias = fx.map_arg(argument(node, 2, "bias"), constants.__getitem__)
+        if operation(node) == "linear" or isinstance(module, torch.nn.Linear):
+            # The classes of a linear map are the last dimension.
+            return cls(F.linear, lambda m, w, shape: m @ w, weight.detach(), _detached(bias), -1, parts)
+        dims = weight.ndim - 2
+        if module is not None:
+            stride, padding, dilation, groups = module.stride, module.padding, module.dilation, module.groups
+            padded = module.padding_mode != "zeros" or isinstance(padding, str)
+
+            def apply(a: Tensor, w: Tensor) -> Tensor:
+                return module._conv_forward(a, w, None)
+        else:
+            stride, padding, dilation = (
+                _tuple(argument(node, 3 + i, name, default), dims)
+                for i, (name, default) in enumerate((("stride", 1), ("padding", 0), ("dilation", 1)))
+            )
+            groups = argument(node, 6, "groups", 1)
+            padded = isinstance(padding, str)
+            function = getattr(F, f"conv{dims}d")
+
+            def apply(a: Tensor, w: Tensor) -> Tensor:
+                return function(a, w, None, stride, padding, dilation, groups)
+
+        def transposed(m: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
+            a = m.new_zeros(()).expand(shape)
+            result: Tensor = torch.ops.aten.convolution_backward(
+                m, a, w, None, stride, padding, dilation, False, [0] * dims, groups, (True, False, False)
+            )[0]
+            return result
+
+        back = _by_autograd(apply) if padded else transposed
+        return cls(apply, back, weight.detach(), _detached(bias), 1, parts)
+
+    @property
+    def weight(self) -> Tensor:
+        """W with the BatchNorm folded in; of a BatchNorm alone the diagonal (channels,)."""
+        if self.scale is None:
+            return self._weight
+        return self._weight * self.scale.view(-1, *(1,) * (self._weight.ndim - 1))
+
+    def apply(self, a: Tensor, weight: Tensor) -> Tensor:
+        """W a, without the bias, with a weight in the place of W."""
+        return a * _along(weight, a, self._dim) if self._apply is None else self._apply(a, weight)
+
+    def transpose(self, m: Tensor, shape: torch.Size, weight: Tensor | None = None) -> Tensor:
+        """W^T m, of a's shape, or with a weight in the place of W."""
+        if weight is None:
+            weight = self._weight
+            if self.scale is not None:
+                m = m * _along(self.scale, m, self._dim)
+        if self._transposed is None:
+            return m * _along(weight, m, self._dim)
+        return self._transposed(m, weight, shape)
+
+    def bias(self, z: Tensor) -> Tensor:
+        """b in a shape that can be added to z."""
+        return z.new_zeros(()) if self._bias is None else _along(self._bias, z, self._dim)
+
+
+def _norm(traced: TracedNetwork, node: Node, constants: Mapping[Node, Any]) -> tuple[Tensor, Tensor]:
+    """Scale gamma / sigma and shift beta - gamma mu / sigma of a BatchNorm in evaluation mode."""
+    module = traced.module(node)
+    if isinstance(module, batchnorm._BatchNorm):
+        mean, variance, weight, bias, eps = (
+            *(module.running_mean, module.running_var, module.weight, module.bias),
+            module.eps,
+        )
+    else:
+        named = enumerate(("running_mean", "running_var", "weight", "bias"), 1)
+        mean, variance, weight, bias = (fx.map_arg(argument(node, i, name), constants.__getitem__) for i, name in named)
+        eps = argument(node, 7, "eps", 1e-5)
+    assert mean is not None and variance is not None
+    scale = (variance + eps).rsqrt() if weight is None else weight.detach() * (variance + eps).rsqrt()
+    shift = -mean * scale if bias is None else bias.detach() - mean * scale
+    return scale, shift
+
+
+def _transposed_convolution(
+    module: Any, node: Node, constants: Mapping[Node, Any], norm: tuple[Tensor, Tensor] | None
+) -> LinearMap:
+    """The map of a transposed convolution; its outputs are the weight's second dimension, so it folds nothing."""
+    assert norm is None
+    if module is not None:
+        dims = module.weight.ndim - 2
+        weight, bias = module.weight, module.bias
+        rest = (module.stride, module.padding, module.output_padding, module.groups, module.dilation)
+    else:
+        weight, bias = fx.map_arg((argument(node, 1, "weight"), argument(node, 2, "bias")), constants.__getitem__)
+        dims = weight.ndim - 2
+        names = (("stride", 1), ("padding", 0), ("output_padding", 0), ("groups", 1), ("dilation", 1))
+        rest = tuple(argument(node, 3 + i, *name) for i, name in enumerate(names))
+    function = getattr(F, f"conv_transpose{dims}d")
+
+    def apply(a: Tensor, w: Tensor) -> Tensor:
+        result: Tensor = function(a, w, None, *rest)
+        return result
+
+    return LinearMap(apply, _by_autograd(apply), weight.detach(), _detached(bias))
+
+
+def _by_autograd(apply: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor, torch.Size], Tensor]:
+    def transposed(m: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
+        with torch.enable_grad():
+            a = m.new_zeros(shape, requires_grad=True)
+            return torch.autograd.grad(apply(a, w), a, m)[0]
+
+    return transposed
+
+
+def _along(values: Tensor, like: Tensor, dim: int) -> Tensor:
+    """Values (channels,) to be broadcast along a dimension."""
+    return values if dim == -1 else values.view(-1, *(1,) * (like.ndim - 2))
+
+
+def _detached(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.detach()
+
+
+def _tuple(value: Any, n: int) -> Any:
+    return (value,) * n if isinstance(value, int) else value

@@ -1,0 +1,307 @@
+"""Rules of LRP, deep Taylor decomposition, guided backpropagation and DeconvNet: what an operation sends backwards.
+
+A rule takes a call, the multiplier m of its result z and the values that it `needs`, and gives the multiplier of each
+operand a. Of a linear map z = W a + b, with R = m z:
+
+    transpose       W^T m                                                       LRP-0 (eq. 12), the gradient
+    epsilon         W^T (R / (z + eps sign z))                                  eq. 13
+    alpha_beta      R_a = sum (alpha (aw)+ / Z+  -  beta (aw)- / Z-) R          Z+-: sums of the parts (aw)+-, with b+-
+    gamma           R_a = sum (aw + gamma (aw)+) / (z + gamma Z+) R             where z > 0; with (aw)- and Z- elsewhere
+    squares, flat   R_a = sum w^2 / (sum w^2) R, and with 1 in the place of w^2
+    box             R_a = sum (aw - l w+ - h w-) / (the sum of such) R          l <= a <= h
+
+The parts of a product with either sign of a are (aw)+- = (aw +- |a||w|) / 2, so that one more map, by |W|, serves all.
+With `bias="absorb"` b is in the denominators and takes its share (eq. 12); with "ignore" it is left out of them.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from xcnn.attribution.backward.calls import Call
+from xcnn.attribution.backward.operations import derivative
+from xcnn.attribution.backward.walk import Relevance, Rule, Sent, Values
+from xcnn.errors import UserError
+from xcnn.models.graph import operation
+
+__all__ = ["RULES", "over", "rule"]
+
+RULES: dict[str, Rule] = {}  # by name
+# Times the precision: a sum below that share of its terms is nothing but their rounding. Products of half precisions
+# are summed in float32 and rounded once.
+ROUNDING = {torch.float64: 64, torch.float32: 64}
+
+
+def rule(*needs: str, folds: bool = False, joins: bool = False, constant_gate: bool = False) -> Callable[[Any], Any]:
+    """Enter a function in `RULES` by its name.
+
+    Args:
+        needs: what it reads of `Values`: "inputs", "output", "active", "indices", "before".
+        folds: whether it takes a linear map together with the BatchNorm after it.
+        joins: whether it takes an activation together with the linear map before it.
+        constant_gate: whether it sends nothing to the gate of a product, so that what forms the gate needs no rules.
+    """
+
+    def enter(function: Any) -> Any:
+        function.needs, function.folds, function.joins = frozenset(needs), folds, joins
+        function.constant_gate = constant_gate
+        RULES[function.__name__] = function
+        return function
+
+    return enter
+
+
+def over(numerator: Tensor, denominator: Tensor, terms: Tensor | float = 0.0) -> Tensor:
+    """Quotients; 0 where the denominator is 0, or no more than the rounding of a sum of such absolute terms."""
+    least = terms * (ROUNDING.get(denominator.dtype, 2) * torch.finfo(denominator.dtype).eps)
+    empty = denominator.abs() <= least
+    return torch.where(empty, 0, numerator / denominator.masked_fill(empty, 1))
+
+
+# Linear maps
+
+
+@rule()
+def transpose(call: Call, m: Any, values: Values) -> Sent:
+    """W^T m of anything affine, with the BatchNorm's gamma / sigma."""
+    if call.linear is not None or call.norm is not None:
+        return (values.linear.transpose(m, values.shapes[0]),)
+    name = operation(call.node)
+    if name == "add" and not call.node.kwargs:
+        return tuple(m.sum_to_size(shape) for shape in values.shapes)
+    if name in ("flatten", "reshape", "view"):
+        return (m.reshape(values.shapes[0]),)
+    return values.transpose(m)
+
+
+@rule("output", folds=True)
+def epsilon(call: Call, m: Tensor, values: Values, epsilon: float = 1e-6, bias: str = "absorb") -> Sent:
+    z, linear = values.output, values.linear
+    total = z if bias == "absorb" else z - linear.bias(z)
+    stabilised = total + torch.full_like(total, epsilon).copysign(total)
+    return (linear.transpose(m * z / stabilised, values.shapes[0]),)
+
+
+def _parts(call: Call, values: Values) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of the products aw: the sum, the sums of the positive and of the negative ones; and the bias."""
+    (a,), z, linear = values.inputs, values.output, values.linear
+    bias = linear.bias(z)
+    total = z - bias
+    if call.nonnegative:
+        positive = linear.apply(a, linear.weight.clamp(min=0))
+    else:
+        positive = (total + linear.apply(a.abs(), linear.weight.abs())) / 2
+    return total, positive, total - positive, bias
+
+
+@rule("inputs", "output", folds=True)
+def alpha_beta(
+    call: Call, m: Tensor, values: Values, alpha: float = 2.0, beta: float = 1.0, bias: str = "absorb"
+) -> Sent:
+    linear, relevance, shape = values.linear, m * values.output, values.shapes[0]
+    _, positive, negative, b = _parts(call, values)
+    terms = positive - negative
+    if bias == "absorb":
+        positive, negative, terms = positive + b.clamp(min=0), negative + b.clamp(max=0), terms + b.abs()
+    up = over(alpha * relevance, positive, terms)
+    if call.nonnegative:
+        sent = linear.transpose(up, shape, linear.weight.clamp(min=0))
+        if beta:
+            sent = sent - linear.transpose(over(beta * relevance, negative, terms), shape, linear.weight.clamp(max=0))
+        return (sent,)
+    down = over(beta * relevance, negative, terms)
+    signed = linear.transpose(up - down, shape, linear.weight)
+    return ((signed + values.inputs[0].sign() * linear.transpose(up + down, shape, linear.weight.abs())) / 2,)
+
+
+@rule("inputs", "output", folds=True)
+def z_plus(call: Call, m: Tensor, values: Values, bias: str = "absorb") -> Sent:
+    """alpha_beta with alpha = 1 and beta = 0: the z+ rule of deep Taylor decomposition where a is not negative."""
+    return alpha_beta(call, m, values, 1.0, 0.0, bias)
+
+
+@rule("inputs", "output", folds=True)
+def gamma(call: Call, m: Tensor, values: Values, gamma: float = 0.25, bias: str = "absorb") -> Sent:
+    linear, relevance, shape = values.linear, m * values.output, values.shapes[0]
+    total, positive, negative, b = _parts(call, values)
+    if bias == "absorb":
+        total, positive, negative = values.output, positive + b.clamp(min=0), negative + b.clamp(max=0)
+    weight, above = linear.weight, total > 0
+    share = over(relevance, total + gamma * torch.where(above, positive, negative))
+    if call.nonnegative and call.masked and bias == "absorb":  # R is 0 wherever z is not above 0
+        return (linear.transpose(share, shape, weight + gamma * weight.clamp(min=0)),)
+    signed = linear.transpose(share, shape, weight)
+    parts = linear.transpose(torch.where(above, share, -share), shape, weight.abs())
+    sign = 1 if call.nonnegative else values.inputs[0].sign()
+    return ((1 + gamma / 2) * signed + gamma / 2 * sign * parts,)
+
+
+@rule("inputs", "output", folds=True)
+def squares(call: Call, m: Tensor, values: Values) -> Sent:
+    """The w^2 rule of deep Taylor decomposition."""
+    return _weighted(values, m, values.linear.weight.square())
+
+
+@rule("inputs", "output", folds=True)
+def flat(call: Call, m: Tensor, values: Values) -> Sent:
+    return _weighted(values, m, torch.ones_like(values.linear.weight))
+
+
+def _weighted(values: Values, m: Tensor, weight: Tensor) -> Sent:
+    total = values.linear.apply(torch.ones_like(values.inputs[0][:1]), weight)
+    return (Relevance(values.linear.transpose(over(m * values.output, total), values.shapes[0], weight)),)
+
+
+@rule("inputs", "output", folds=True)
+def box(
+    call: Call,
+    m: Tensor,
+    values: Values,
+    low: float | Sequence[float] | None = None,
+    high: float | Sequence[float] | None = None,
+) -> Sent:
+    """The z-box rule; without bounds, each image's own least and greatest value."""
+    (a,), z, linear = values.inputs, values.output, values.linear
+    dims = tuple(range(1, a.ndim))
+    least = a.amin(dims, keepdim=True) if low is None else _bound(low, a)
+    greatest = a.amax(dims, keepdim=True) if high is None else _bound(high, a)
+    weight, up, down = linear.weight, linear.weight.clamp(min=0), linear.weight.clamp(max=0)
+    floor, ceiling = linear.apply(least.expand_as(a), up), linear.apply(greatest.expand_as(a), down)
+    total = z - linear.bias(z)
+    share = over(m * z, total - floor - ceiling, total.abs() + floor.abs() + ceiling.abs())
+    back = (linear.transpose(share, values.shapes[0], w) for w in (weight, up, down))
+    plain, rising, falling = back
+    return (Relevance(a * plain - least * rising - greatest * falling),)
+
+
+def _bound(bound: float | Sequence[float], like: Tensor) -> Tensor:
+    """A bound of the inputs, one for all or one for each channel, to be broadcast to them, flattened or not."""
+    found = torch.as_tensor(bound, dtype=like.dtype, device=like.device).reshape(-1)
+    if like.shape[1] % len(found) or (like.ndim > 2 and len(found) not in (1, like.shape[1])):
+        raise UserError(f"{len(found)} bounds for {like.shape[1]} channels; give one, or one for each channel.")
+    if like.ndim == 2:
+        found = found.repeat_interleave(like.shape[1] // len(found))
+    return found.view(1, -1, *(1,) * (like.ndim - 2))
+
+
+# Activations
+
+
+@rule("active")
+def mask(call: Call, m: Tensor, values: Values) -> Sent:
+    """m where a ReLU is on its slope."""
+    return (torch.where(values.active, m, 0),)
+
+
+_GATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": torch.sigmoid,
+    "gelu": lambda z: (1 + torch.erf(z / math.sqrt(2))) / 2,
+    "hardswish": lambda z: F.relu6(z + 3) / 6,
+    "mish": lambda z: F.softplus(z).tanh(),
+}
+
+
+@rule("inputs")
+def gate(call: Call, m: Tensor, values: Values) -> Sent:
+    """m g(z) of activations z g(z), without a division."""
+    if call.kind == "gelu" and values.argument(1, "approximate", "none") != "none":
+        return ratio(call, m, values)
+    return (m * _GATES[call.kind](values.inputs[0]),)
+
+
+@rule("inputs")
+def ratio(call: Call, m: Tensor, values: Values) -> Sent:
+    """m f(z) / z of an activation with f(0) = 0, and m f'(0) at 0."""
+    z = values.inputs[0]
+    at_zero = z == 0
+    slope = values.run(z) / z.masked_fill(at_zero, 1)
+    if at_zero.any():
+        slope = torch.where(at_zero, derivative(values.run, torch.zeros_like(z)), slope)
+    return (m * slope,)
+
+
+@rule("inputs")
+def slope(call: Call, m: Tensor, values: Values) -> Sent:
+    """m f'(z): the gradient."""
+    return (m * derivative(values.run, values.inputs[0]),)
+
+
+@rule("active")
+def guided(call: Call, m: Tensor, values: Values) -> Sent:
+    """max(m, 0) where a ReLU is on its slope."""
+    return (torch.where(values.active, m.clamp(min=0), 0),)
+
+
+@rule("inputs")
+def guided_slope(call: Call, m: Tensor, values: Values) -> Sent:
+    """max(m, 0) f'(z), for activations that guided backpropagation does not speak of."""
+    return (m.clamp(min=0) * derivative(values.run, values.inputs[0]),)
+
+
+@rule()
+def rectify(call: Call, m: Tensor, values: Values) -> Sent:
+    """max(m, 0), whatever the activation did: DeconvNet."""
+    return (m.clamp(min=0),)
+
+
+# Poolings, products and normalisations
+
+
+@rule("indices")
+def argmax(call: Call, m: Tensor, values: Values) -> Sent:
+    """m to where each maximum was taken; overlapping windows add up."""
+    shape = values.shapes[0]
+    return (scatter(m, values.indices, shape),)
+
+
+def scatter(m: Tensor, indices: Tensor, shape: torch.Size) -> Tensor:
+    """m at its places in planes (flat), of the shape of the pooling's operand."""
+    dims = m.ndim - 2
+    result = m.new_zeros(*shape[:2], shape[2:].numel())
+    return result.scatter_add_(2, indices.flatten(2).long(), m.flatten(-dims)).view(shape)
+
+
+@rule("inputs", constant_gate=True)
+def constant_gate(call: Call, m: Tensor, values: Values) -> Sent:
+    """The gate g is a constant: m g to the signal, nothing to the gate."""
+    signal = 1 - call.gate
+    sent = (m * values.inputs[call.gate]).sum_to_size(values.shapes[signal])
+    return (sent, None) if signal == 0 else (None, sent)
+
+
+@rule("inputs")
+def product(call: Call, m: Tensor, values: Values) -> Sent:
+    """Both factors vary: the gradient."""
+    a, b = values.inputs
+    return (m * b).sum_to_size(a.shape), (m * a).sum_to_size(b.shape)
+
+
+@rule("inputs")
+def constant_deviation(call: Call, m: Tensor, values: Values) -> Sent:
+    """LayerNorm with its deviation as a constant: the centring, transposed."""
+    x = values.inputs[0]
+    dims, weight, eps = layer_norm_parts(values)
+    scaled = (m if weight is None else m * weight) * (x.var(dims, correction=0, keepdim=True) + eps).rsqrt()
+    return (scaled - scaled.mean(dims, keepdim=True),)
+
+
+@rule("inputs")
+def differentiate(call: Call, m: Tensor, values: Values) -> Sent:
+    """The gradient of an operation on one operand, by autograd."""
+    with torch.enable_grad():
+        x = values.inputs[0].detach().requires_grad_()
+        return torch.autograd.grad(values.run(x), (x,), m)
+
+
+def layer_norm_parts(values: Values) -> tuple[tuple[int, ...], Tensor | None, float]:
+    """Dimensions, weight and epsilon of a LayerNorm."""
+    shape = values.argument(1, "normalized_shape")
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    weight = values.argument(2, "weight")
+    if len(shape) > values.inputs[0].ndim:
+        raise UserError(f"LayerNorm over {shape} of values {tuple(values.shapes[0])}.")
+    return tuple(range(-len(shape), 0)), None if weight is None else weight.detach(), values.argument(4, "eps", 1e-5)

@@ -1,0 +1,66 @@
+"""The gradient of the class score at the input (Simonyan et al. 2014)."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from xcnn.attribution.batch import Batch
+from xcnn.attribution.input_method import InputMethod
+from xcnn.errors import UserError
+
+Kind = Literal["absolute", "signed", "sum", "input_times"]
+
+
+class Differentiable(Batch):
+    """A batch whose logits can be differentiated by its images, for any targets."""
+
+    def __init__(self, images: Tensor, network: nn.Module):
+        self._start = images.detach().requires_grad_()
+        with torch.enable_grad():
+            # The network may work in place on its input, which a leaf does not allow.
+            self._output = network(self._start.clone())
+        super().__init__(images, self._output)
+
+    def gradient(self) -> Tensor:
+        """dY/dx (N, C, H, W) of each image's target; zero where the network ignores its input."""
+        if not self._output.requires_grad:
+            return torch.zeros_like(self._start)
+        start = torch.zeros_like(self.logits).scatter_(1, self.targets[:, None], 1)
+        (found,) = torch.autograd.grad(
+            self._output, self._start, start, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        return found
+
+
+class Gradient(InputMethod):
+    """dY/dx (eqs. 4-6).
+
+    Args:
+        kind: how a map is made of the channels. "absolute": the greatest absolute value (eq. 6); "signed": the value
+            of that channel, with its sign; "sum": the sum; "input_times": the sum of x dY/dx, which is the relevance
+            as well.
+        model, chunk: as for `InputMethod`.
+    """
+
+    def __init__(self, model: nn.Module, kind: Kind = "absolute", chunk: int | None = None):
+        super().__init__(model, chunk)
+        if kind not in get_args(Kind):
+            raise UserError(f"kind is {kind!r}; choose one of {', '.join(get_args(Kind))}.")
+        self.kind = kind
+
+    def record(self, images: Tensor) -> Differentiable:
+        return Differentiable(images, self.network)
+
+    def attribute(self, batch: Batch) -> Tensor:
+        assert isinstance(batch, Differentiable)
+        gradient = batch.gradient()
+        return gradient * batch.images if self.kind == "input_times" else gradient
+
+    def reduce(self, relevance: Tensor) -> Tensor:
+        if self.kind in ("sum", "input_times"):
+            return relevance.sum(1)
+        greatest = relevance.abs().max(1, keepdim=True)
+        if self.kind == "signed":
+            return relevance.gather(1, greatest.indices)[:, 0]
+        return greatest.values[:, 0]

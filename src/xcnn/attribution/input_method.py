@@ -1,0 +1,116 @@
+"""Attribution methods that give the relevance of each input value: signed, at the input's size."""
+
+from abc import abstractmethod
+from dataclasses import fields
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from xcnn.attribution.batch import Batch
+from xcnn.attribution.method import Explanation, Method, Targets, _checked
+from xcnn.attribution.probe import SHARE_OF_FREE, free_bytes
+from xcnn.device import at_least_float32, full_precision
+from xcnn.errors import UserError
+from xcnn.models.checks import fitting_images
+
+# What a pass keeps of an image, over the image's own size: 100 to 200 for torchvision's networks at 224 px.
+KEPT = 256
+LEAST = 4  # images at a time, however little memory is free: fewer take far more time for each
+
+
+class InputMethod(Method):
+    """A method that gives the relevance of each input value; it implements `record` and `attribute`.
+
+    Args:
+        model: network from images (N, C, H, W) to logits (N, classes).
+        chunk: number of images at a time; None fits the free memory.
+    """
+
+    absolute: ClassVar[bool] = False  # whether a map is the greatest absolute value over the channels, or their sum
+
+    def __init__(self, model: nn.Module, chunk: int | None = None):
+        super().__init__(model)
+        if chunk is not None and chunk < 1:
+            raise UserError(f"chunk must be at least 1, not {chunk}; None fits the memory there is.")
+        self.chunk = chunk
+
+    @abstractmethod
+    def attribute(self, batch: Batch) -> Tensor:
+        """Signed relevance (N, C, H, W) for the batch's targets; called without gradients and autocast."""
+
+    def record(self, images: Tensor) -> Batch:
+        """The forward pass of the images, with what `attribute` needs of it."""
+        return Batch(images, self.network(images))
+
+    def reduce(self, relevance: Tensor) -> Tensor:
+        """Maps (N, H, W) from relevance (N, C, H, W)."""
+        return relevance.abs().amax(1) if self.absolute else relevance.sum(1)
+
+    def maps(self, batch: Batch) -> Tensor:
+        return self.reduce(self.attribute(batch))
+
+    def relevance(self, images: Tensor, targets: Targets = None) -> Tensor:
+        """Signed relevance (N, C, H, W) of images for the given classes, or the predicted ones; nothing normalised.
+
+        Raises:
+            UserError: as for `explain`.
+        """
+        chosen = _checked(images, targets)
+        parts = []
+        for part in self._parts(images):
+            batch = self._batch(images[part], None if chosen is None else chosen[part])
+            with full_precision(images.device):
+                parts.append(at_least_float32(self._finite(self.attribute(batch))))
+        return torch.cat(parts)
+
+    def every_class(self, images: Tensor) -> Tensor:
+        """Relevance for every class at once (N, classes, C, H, W), from one forward pass.
+
+        Raises:
+            UserError: as for `explain`.
+        """
+        _checked(images, None)
+        parts = []
+        for part in self._parts(images):
+            batch = self._batch(images[part])
+            with full_precision(images.device):
+                each = []
+                for target in range(batch.logits.shape[1]):
+                    batch.targets = torch.full_like(batch.targets, target)
+                    each.append(at_least_float32(self._finite(self.attribute(batch))))
+            parts.append(torch.stack(each, 1))
+        return torch.cat(parts)
+
+    def explain(self, images: Tensor, targets: Targets = None) -> Explanation:
+        chosen = _checked(images, targets)
+        found = [
+            super(InputMethod, self).explain(images[part], None if chosen is None else chosen[part])
+            for part in self._parts(images)
+        ]
+        if len(found) == 1:
+            return found[0]
+        names = [field.name for field in fields(Explanation)]
+        return Explanation(*(torch.cat([getattr(each, name) for each in found]) for name in names))
+
+    def _batch(self, images: Tensor, targets: Targets = None) -> Batch:
+        chosen = _checked(images, targets)
+        images = self._prepared(images)
+        with full_precision(images.device), fitting_images(images, self.network):
+            batch = self.record(images)
+        self._set_targets(batch, chosen, batch.logits.isfinite().flatten(1).all(1), "the logits")
+        return batch
+
+    def _parts(self, images: Tensor) -> list[slice]:
+        """The chunks of a batch."""
+        if bad := (~images.detach().isfinite().flatten(1).all(1)).nonzero()[:10, 0].tolist():
+            named = ", ".join(map(str, bad))
+            raise UserError(f"NaN or infinity in image(s) {named} of the batch. Look at how they were read.")
+        per_image = images[0].numel() * images.element_size() * KEPT if len(images) else 1
+        size = self.chunk or max(LEAST, int(free_bytes(images.device) * 4 * SHARE_OF_FREE) // per_image)
+        return [slice(i, i + size) for i in range(0, max(1, len(images)), size)]
+
+    def _finite(self, relevance: Tensor) -> Tensor:
+        if not relevance.isfinite().all():
+            raise UserError(f"{type(self).__name__} gave a relevance with NaN or infinity{self._place()}.")
+        return relevance

@@ -1,0 +1,51 @@
+"""SmoothGrad on functions whose mean is known, and its noise."""
+
+import functools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.attribution.backward.networks import images, small
+from tests.attribution.networks import assert_same
+from xcnn.attribution import LRP, Gradient, SmoothGrad
+from xcnn.errors import UserError
+
+
+class Cubes(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x**3).sum((2, 3))
+
+
+def test_the_mean_of_a_known_function() -> None:
+    """The gradient 3 x^2 becomes 3 (x^2 + sigma^2), with sigma a share of the image's own range."""
+    x = torch.zeros(1, 1, 100, 100, dtype=torch.float64)
+    x[..., :50] = 2.0
+    found = SmoothGrad(Cubes(), samples=30, noise=0.1)(x)
+    assert found[..., :50].mean().item() == pytest.approx(3 * (4 + 0.2**2), rel=2e-3)
+    assert found[..., 50:].mean().item() == pytest.approx(3 * 0.2**2, rel=2e-2)
+
+
+def test_without_noise_it_is_the_method() -> None:
+    model, x = small(), images()
+    for method in (Gradient, functools.partial(LRP, composite="lrp_gamma"), functools.partial(Gradient, kind="sum")):
+        found = SmoothGrad(model, method, samples=2, noise=0.0)
+        assert_same(found.relevance(x), method(model).relevance(x), 1e-12)
+        assert_same(found(x), method(model)(x), 1e-12)
+
+
+def test_noise_is_the_images_own() -> None:
+    """The same in any batch, another for another seed, and the class is that of the clean image."""
+    model, x = small(), images(3)
+    method = SmoothGrad(model, samples=3, noise=0.8)
+    assert_same(method(x)[2:], method(x[2:]), 1e-10)
+    targets = method.logits(x).argmax(1)
+    assert_same(method(x), method(x, targets), 1e-12)
+    assert (method(x) - SmoothGrad(model, samples=3, noise=0.8, seed=1)(x)).abs().max() > 1e-3
+    assert method.explain(x).ablations.tolist() == [3, 3, 3]
+
+
+def test_refusals() -> None:
+    for options in ({"samples": 0}, {"noise": -0.1}):
+        with pytest.raises(UserError, match=r"give at least 1, and a share of at least 0"):
+            SmoothGrad(small(), **options)  # type: ignore[arg-type]
