@@ -27,7 +27,7 @@ from xcnn.models.graph.regions import Regions
 from xcnn.models.graph.subgraph import needed_nodes, size_nodes
 from xcnn.models.graph.tracing import TracedNetwork
 
-__all__ = ["Incremental", "channel_change", "channels_change", "patch_change"]
+__all__ = ["Incremental", "Propagation", "channel_change", "channels_change", "patch_change"]
 
 # Bytes of the largest value of a chunk of patches, of which a few are held at a time: small enough for the processor's
 # cache, large enough for efficient products.
@@ -50,9 +50,6 @@ class Incremental:
     Args:
         network: the traced network.
         start: node whose value is changed: that of the images, of a layer's output, or any other.
-
-    Attributes:
-        steps: what is done from the start to the output, known after `base`.
     """
 
     def __init__(self, network: TracedNetwork, start: Node) -> None:
@@ -102,7 +99,8 @@ class Incremental:
                     rule = local_rule(node, operands, self.network.root, base.shapes)
                 if rule is None:
                     whole.add(node)
-                kept.update(rule.keeps if rule else node.all_input_nodes)
+                if rule is not None or node not in self._sizes:
+                    kept.update(rule.keeps if rule else node.all_input_nodes)
                 last = frozenset(other for other in node.all_input_nodes if self._last[other] is node)
                 steps.append(Step(node, rule, operands, last))
             for operand in node.all_input_nodes:
@@ -184,7 +182,7 @@ class Propagation:
 
     def _whole(self, node: Node, user: Node, values: dict[Node, Any], image: Tensor) -> Any:
         """The value that a user of a node takes, for every patch."""
-        base = self._base.values.get(node)
+        base: Any = self._base.values.get(node)
         if user in self._incremental._sizes and node in self._base.shapes:
             # Sizes need no values: one number seen through a shape without strides.
             return self.value.new_zeros(()).expand(len(image), *self._base.shapes[node][1:])
@@ -226,7 +224,8 @@ def patch_change(value: Tensor, image: Tensor, top: Tensor, left: Tensor, new: T
     height, width = new.shape[2:]
     zero = torch.zeros_like(image)
     regions = Regions((value.shape[2], value.shape[3]), image, top, left, zero + height, zero + width)
-    if len(image) and (min(top.min(), left.min()) < 0 or (top.max() + height, left.max() + width) > value.shape[2:]):
+    below, right = value.shape[2] - height, value.shape[3] - width
+    if ((top < 0) | (left < 0) | (top > below) | (left > right)).any():
         raise UserError(f"a patch of {height} x {width} reaches beyond the maps of {tuple(value.shape[2:])}.")
     old = value[image[regions.patch], :, regions.row, regions.column]
     return Change(regions, new.movedim(1, -1).flatten(0, 2) - old)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx import Node
-from torch.nn.modules import activation, batchnorm, dropout, pooling
+from torch.nn.modules import activation, batchnorm, dropout
 from torch.nn.modules.utils import _pair
 
 from xcnn.models.graph.regions import Regions, Window
@@ -367,8 +367,8 @@ def local_rule(node: Node, operands: Sequence[Node], root: nn.Module, shapes: di
         root: module that the graph's targets refer to.
         shapes: shape of each value that is a tensor, up to the node's.
     """
-    involved = [shapes.get(value) for value in (*operands, node)]
-    if any(shape is None or len(shape) not in (2, 4) or shape[0] != shapes[node][0] for shape in involved):
+    involved = [shapes.get(value, torch.Size()) for value in (*operands, node)]
+    if any(len(shape) not in (2, 4) or shape[0] != involved[0][0] for shape in involved):
         return None
     alone = list(operands) == [node.args[0] if node.args else node.kwargs.get("input")]
     module = root.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -408,7 +408,7 @@ def _rule_of_one(
         return _Pointwise(node, operand, root, True) if not training and _constants(node, operand) else None
     if len(before) == 4 and name == "mean" and "dtype" not in node.kwargs:
         dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-        over = {int(dim) % 4 for dim in dims} if isinstance(dims, list | tuple) else None  # type: ignore[arg-type]
+        over = {int(dim) % 4 for dim in dims} if isinstance(dims, list | tuple) else None
         return _Mean(node) if over == {2, 3} else None
     if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) or name == "adaptive_avg_pool2d":
         if before == after:

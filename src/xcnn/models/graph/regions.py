@@ -178,6 +178,7 @@ def _hull(start: Tensor, length: Tensor, other_start: Tensor, other_length: Tens
         length == 0, other_start, torch.where(other_length == 0, start, torch.minimum(start, other_start))
     )
     last = torch.maximum(
-        torch.where(length == 0, first, start + length), torch.where(other_length == 0, first, other_start + other_length)
+        torch.where(length == 0, first, start + length),
+        torch.where(other_length == 0, first, other_start + other_length),
     )
     return first, last - first
