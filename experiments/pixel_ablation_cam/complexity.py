@@ -5,7 +5,9 @@ Command:    make pixel-ablation-cam-complexity
 Reports:    no numbers: n x m forward passes a picture at a layer of n x m locations, so the last layer is chosen.
 Cost:       24 cells, 10 minutes on 2 CPU cores (float32) that do nothing else, 4 GB; `trainer=gpu` on a GPU.
 Deviations: the ablations that the paper counts as passes are asked of the head alone, all at once where its beginning
-            allows it. VGG-16's weights are random, which changes none of these costs. Earlier layers with one picture.
+            allows it, elsewhere by carrying on what they change. VGG-16's weights are random, which changes no cost
+            of its late layers (trained weights switch more units off, which makes earlier ones cheaper). Earlier
+            layers with one picture.
             Score-CAM is left out: a pass of the whole network for each channel is its cost by definition.
 """
 
@@ -65,7 +67,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         f"{threads} threads on a CPU), measured in turn with it; the explanation's own forward pass is included. "
         "`ablations`: those asked of the head for a picture, which the paper counts as passes. Late layers answer them "
         "by a closed form (ResNet-50's `layer4`) or a matrix product (VGG-16's last convolution and pooling); for the "
-        f"others the head runs on each.\n\nPixel Ablation-CAM: {'; '.join(pixel)}.\n\n{markdown(header, lines)}"
+        "others what an ablation changes, and no more, is carried through the head.\n\n"
+        f"Pixel Ablation-CAM: {'; '.join(pixel)}.\n\n{markdown(header, lines)}"
     )
     drawings = {"complexity-costs.png": cost_plot(costs)}
     captions = {"complexity-costs.png": "Costs over those of one forward pass, by method and layer."}

@@ -17,8 +17,7 @@ from torch import Tensor
 from xcnn.attribution.batch import Batch
 from xcnn.device import at_least_float32
 from xcnn.models.channelwise import ChannelwisePrefix
-from xcnn.models.graph.incremental import Incremental, Propagation, channel_change, channels_change, patch_change
-from xcnn.models.graph.local import Change
+from xcnn.models.graph import Change, Incremental, Propagation, channel_change, channels_change, patch_change
 from xcnn.models.split import Split
 
 # Size of a chunk of ablated features: large enough for efficient products, small enough to leave room in the free

@@ -22,16 +22,17 @@ from torch.fx import Node
 from torch.utils._pytree import tree_map_only
 
 from xcnn.errors import UserError
-from xcnn.models.graph.local import Base, Change, Rule, local_rule
-from xcnn.models.graph.regions import Regions
+from xcnn.models.graph.changes import Base, Change
+from xcnn.models.graph.local import local_rule
+from xcnn.models.graph.rule import Rule
 from xcnn.models.graph.subgraph import needed_nodes, size_nodes
 from xcnn.models.graph.tracing import TracedNetwork
 
-__all__ = ["Incremental", "Propagation", "channel_change", "channels_change", "patch_change"]
+__all__ = ["Incremental", "Propagation"]
 
-# Bytes of the largest value of a chunk of patches, of which a few are held at a time: small enough for the processor's
-# cache, large enough for efficient products.
-CHUNK_BYTES = 2**22
+# Bytes of the largest value of a chunk of patches, of which two or three are held at a time: many patches share a
+# place's product, and the whole takes less than eight times the memory of a forward pass of one image.
+CHUNK_BYTES = 3 * 2**22
 
 
 @dataclass(frozen=True)
@@ -207,51 +208,3 @@ def chunk_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return max(CHUNK_BYTES, torch.cuda.mem_get_info(device)[0] // 64)
     return CHUNK_BYTES
-
-
-def patch_change(value: Tensor, image: Tensor, top: Tensor, left: Tensor, new: Tensor) -> Change:
-    """The change of maps by rectangles of new values.
-
-    Args:
-        value: the maps (N, K, H, W).
-        image: (P,), index of the image that each patch changes.
-        top, left: (P,), place of each rectangle's first corner; it lies within the maps.
-        new: the new values, (P, K, h, w).
-
-    Raises:
-        UserError: a rectangle reaches beyond the maps.
-    """
-    height, width = new.shape[2:]
-    zero = torch.zeros_like(image)
-    regions = Regions((value.shape[2], value.shape[3]), image, top, left, zero + height, zero + width)
-    below, right = value.shape[2] - height, value.shape[3] - width
-    if ((top < 0) | (left < 0) | (top > below) | (left > right)).any():
-        raise UserError(f"a patch of {height} x {width} reaches beyond the maps of {tuple(value.shape[2:])}.")
-    old = value[image[regions.patch], :, regions.row, regions.column]
-    return Change(regions, new.movedim(1, -1).flatten(0, 2) - old)
-
-
-def channel_change(value: Tensor, image: Tensor, channel: Tensor) -> Change:
-    """The change of maps (N, K, H, W) by setting a channel to zero in each of P patches; image and channel (P,)."""
-    maps = value[image, channel]  # (P, H, W)
-    regions = _support(maps, image)
-    return Change(regions, -maps[regions.patch, regions.row, regions.column][:, None], channel)
-
-
-def channels_change(value: Tensor, image: Tensor, zeroed: Tensor) -> Change:
-    """The change of maps (N, K, H, W) by setting some channels to zero in each of P patches; zeroed (P, K) bool."""
-    regions = Regions.whole((value.shape[2], value.shape[3]), image)
-    rows = value[image[regions.patch], :, regions.row, regions.column]
-    return Change(regions, rows.neg_().mul_(zeroed[regions.patch]))
-
-
-def _support(maps: Tensor, image: Tensor) -> Regions:
-    """The smallest rectangle that holds all that is not zero of each map (P, H, W)."""
-    sides = []
-    for axis, length in ((2, maps.shape[1]), (1, maps.shape[2])):
-        some = (maps != 0).any(axis)
-        first = some.int().argmax(1)
-        last = length - some.flip(1).int().argmax(1)
-        sides += [first, torch.where(some.any(1), last - first, 0)]
-    top, height, left, width = sides
-    return Regions((maps.shape[1], maps.shape[2]), image, top, left, height, width)
