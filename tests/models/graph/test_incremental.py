@@ -17,7 +17,6 @@ from xcnn.models.graph import (
     TracedNetwork,
     channel_change,
     channels_change,
-    convolution,
     incremental,
     patch_change,
 )
@@ -138,11 +137,10 @@ def patched(model: nn.Module, layer: str, images: Tensor, patches: list[tuple[in
     return torch.cat(changes)
 
 
-@pytest.mark.parametrize(("chunk", "rows"), [(None, convolution.ROWS), (3, convolution.ROWS), (None, 1)])
+@pytest.mark.parametrize("chunk", [None, 3])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_each_operation(name: str, chunk: int | None, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_operation(name: str, chunk: int | None) -> None:
     """Patches of 1 x 1 and 2 x 3 at all borders and inside, single channels, some channels; on 9 x 11 places."""
-    monkeypatch.setattr(convolution, "ROWS", rows)
     model, images = net(name), pictures(2, 9, 11)
     split = split_at(model, "features")
     features = split.trunk(images).detach()
@@ -259,7 +257,7 @@ def test_chunks_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
     expected = propagation.deltas(6, change)
     assert sizes == [1, 6]
-    monkeypatch.setattr(incremental, "CHUNK_BYTES", 4 * 6 * 99 * 8)
+    monkeypatch.setattr(incremental, "CHUNK_BYTES", 4 * 6 * 30 * 8)
     sizes.clear()
     torch.testing.assert_close(propagation.deltas(6, change), expected)
     assert sizes == [1, 4, 2]

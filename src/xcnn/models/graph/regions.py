@@ -43,8 +43,7 @@ class Regions:
         return self.height * self.width
 
     @functools.cached_property
-    def starts(self) -> Tensor:
-        """(P,), index of each patch's first place."""
+    def _starts(self) -> Tensor:
         return self._counts.cumsum(0) - self._counts
 
     @functools.cached_property
@@ -54,7 +53,7 @@ class Regions:
 
     @functools.cached_property
     def _within(self) -> Tensor:
-        return torch.arange(len(self.patch), device=self.image.device) - self.starts[self.patch]
+        return torch.arange(len(self.patch), device=self.image.device) - self._starts[self.patch]
 
     @functools.cached_property
     def row(self) -> Tensor:
@@ -80,7 +79,7 @@ class Regions:
         """Index among this one's R places of places of patches; -1 for those outside the rectangles."""
         row, column = row - self.top[patch], column - self.left[patch]
         inside = (row >= 0) & (row < self.height[patch]) & (column >= 0) & (column < self.width[patch])
-        return torch.where(inside, self.starts[patch] + row * self.width[patch] + column, -1)
+        return torch.where(inside, self._starts[patch] + row * self.width[patch] + column, -1)
 
     def same(self, other: "Regions") -> bool:
         """Whether the rectangles are equal."""
