@@ -4,10 +4,10 @@
 
 One image of 224 x 224 in float32 on one thread. The costs of all ablations follow from a part of them: seconds of the
 values without a change, and for each ablation; both over those of a plain forward pass in the same run, in seconds of
-the process, which other processes hardly disturb. The locations are some
-neighbouring rows in the middle of the maps, whose changes meet the border least; the channels are the first ones. Memory is the peak of all tensors made, over a pass's. At
-most 8 passes are aimed at for the locations of ResNet-50's `layer3`, 60 for `layer2`, 40 for the channels of `layer3`;
-and 8 times the memory.
+the process, which other processes hardly disturb. The locations are some neighbouring rows in the middle of the maps,
+whose changes meet the border least; the channels are the first ones. Memory is the peak of all tensors made, over a
+pass's. At most 8 passes are aimed at for the locations of ResNet-50's `layer3`, 60 for `layer2`, 40 for the channels of
+`layer3`; and 8 times the memory.
 """
 
 import argparse

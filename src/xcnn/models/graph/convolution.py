@@ -28,11 +28,9 @@ class Convolution(Rule):
     def __call__(self, changes: Sequence[Change], base: Base) -> Change:
         groups, taps = self.module.groups, base.taps(self.node, self.module.weight.detach())
         change = changes[0] if groups == 1 else changes[0].expanded(self.module.in_channels)
-        regions = change.regions
-        if not self.window.pointwise:
-            regions = self.window.reached(regions, base.size(self.node))
         if self.window.pointwise:
-            return Change(regions, _product(change, None, taps[:, 0, 0], groups), spent=True)
+            return Change(change.regions, _product(change, None, taps[:, 0, 0], groups), spent=True)
+        regions = self.window.reached(change.regions, base.size(self.node))
         rows = change.rows.new_zeros(len(regions.patch), taps.shape[3])
         for i, j, source, target in self.window.pairs(change.regions, regions):
             rows.index_add_(0, target, _product(change, source, taps[:, i, j], groups))
