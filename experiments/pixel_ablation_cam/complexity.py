@@ -5,9 +5,10 @@ Command:    make pixel-ablation-cam-complexity
 Reports:    no numbers: n x m forward passes an image at a layer of n x m locations, so the last layer is chosen.
 Cost:       24 cells, 10 minutes on 2 CPU cores (float32) that do nothing else, 4 GB; `trainer=gpu` on a GPU.
 Deviations: the ablations that the paper counts as passes are asked of the head alone, all at once where its beginning
-            allows it. VGG-16's weights are random, which changes none of these costs. Earlier layers with one image.
-            Score-CAM is left out: a pass of the whole network for each channel is its cost by definition. That earlier
-            layers bring "little additional interpretative benefits" is not measured.
+            allows it, elsewhere by carrying on what they change. VGG-16's weights are random, which changes none of
+            these costs. Earlier layers with one image. Score-CAM is left out: a pass of the whole network for each
+            channel is its cost by definition. That earlier layers bring "little additional interpretative benefits" is
+            not measured.
 """
 
 from collections.abc import Sequence

@@ -26,19 +26,24 @@ from xcnn.models.split import Split
 TARGETS = [3, 1]
 
 
-def ask(model: nn.Module, layer: str, images: Tensor, chunk: int | None = None) -> Probe:
-    return AblationCAM(model, layer, chunk=chunk).probe(images, TARGETS)
+def ask(model: nn.Module, layer: str, images: Tensor, chunk: int | None = None, head: bool = False) -> Probe:
+    """A probe, which runs the head on every ablation if told so."""
+    method = AblationCAM(model, layer, chunk=chunk)
+    if head:
+        method.incremental = None
+    return method.probe(images, TARGETS)
 
 
 def of_targets(losses: Tensor) -> Tensor:
     return torch.stack([loss[target] for loss, target in zip(losses, TARGETS, strict=True)])
 
 
+@pytest.mark.parametrize("head", [False, True])
 @pytest.mark.parametrize("name", HEADS)
-def test_every_kind_of_head(name: str) -> None:
+def test_every_kind_of_head(name: str, head: bool) -> None:
     """All channels, locations and some groups, of one class and of all, on maps whose poolings leave a border out."""
     model, images = headed(name), pictures(2, 4, 7)
-    probe = ask(model, "features", images)
+    probe = ask(model, "features", images, head=head)
     with torch.no_grad():
         assert_same(probe.logits, model(images))
     expected = zeroed(model, "features", images, channels(range(6)))
@@ -186,12 +191,12 @@ def test_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = headed("convolution, relu"), pictures(2, 4, 7)
     expected = ask(model, "features", images).location_drops()
     batches = asks_head(monkeypatch)
-    probe = ask(model, "features", images, chunk=5)
+    probe = ask(model, "features", images, chunk=5, head=True)
     probe.location_drops()
     assert batches == [2, *[5] * 11, 1]
     batches.clear()
     monkeypatch.setattr(module, "CHUNK_BYTES", 20 * 6 * 28 * 8)
-    probe = ask(model, "features", images)
+    probe = ask(model, "features", images, head=True)
     probe.location_drops()
     assert batches == [2, 20, 20, 16]
     monkeypatch.setattr(module, "free_bytes", lambda device: 16 * 7 * 6 * 28 * 8)
@@ -200,10 +205,10 @@ def test_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert batches == [7] * 8
     monkeypatch.undo()
     batches = asks_head(monkeypatch, limit=3)
-    assert_same(ask(model, "features", images, chunk=20).location_drops(), expected)
+    assert_same(ask(model, "features", images, chunk=20, head=True).location_drops(), expected)
     assert batches == [2, *[3] * 18, 2]  # 20, 10, 5 and then 3
     monkeypatch.undo()
-    probe = ask(model, "features", images)
+    probe = ask(model, "features", images, head=True)
     asks_head(monkeypatch, limit=0)
     with pytest.raises(torch.OutOfMemoryError):
         probe.location_drops()

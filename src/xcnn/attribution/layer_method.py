@@ -12,6 +12,7 @@ from xcnn.attribution.probe import Probe
 from xcnn.device import at_least_float32, full_precision
 from xcnn.errors import UserError
 from xcnn.models.channelwise import channelwise_prefix
+from xcnn.models.graph import Incremental
 from xcnn.models.split import split_at
 
 
@@ -21,11 +22,13 @@ class LayerMethod(Method):
     Args:
         model: network from images (N, C, H, W) to logits (N, classes).
         layer: qualified name of a layer that one tensor cuts.
-        chunk: number of ablated features that go through the head at a time; None fits the free memory.
+        chunk: number of ablations that go through the head at a time; None fits the free memory.
 
     Attributes:
         split: the network cut at the layer.
         channelwise: the channelwise prefix of the head, if it has one.
+        incremental: incremental inference from the layer on, for ablations that no prefix answers; set to None, the
+            head runs on each of them.
 
     Raises:
         UserError: the network cannot be cut there (names the nearest layers that can be).
@@ -40,6 +43,7 @@ class LayerMethod(Method):
         self.layer, self.chunk = layer, chunk
         self.split = split_at(model, layer)
         self.channelwise = channelwise_prefix(self.split)
+        self.incremental: Incremental | None = Incremental(self.split.network, self.split.cut)
 
     @abstractmethod
     def attribute(self, probe: Probe) -> Tensor:
@@ -73,7 +77,9 @@ class LayerMethod(Method):
                 f"layer {self.layer!r} gives {tuple(features.shape)}, not maps (N, K, h, w): cut before the pooling."
             )
         with full_precision(images.device):
-            probe = Probe(self.split, self.channelwise, images, features, self.uses_gradient, self.chunk)
+            probe = Probe(
+                self.split, self.channelwise, images, features, self.incremental, self.uses_gradient, self.chunk
+            )
         finite = probe.logits.isfinite().flatten(1).all(1) & features.isfinite().flatten(1).all(1)
         self._set_targets(probe, chosen, finite, f"the activations at {self.layer!r} or in the logits")
         return probe

@@ -1,8 +1,9 @@
 """Scores of the head on ablated features (channels, locations, groups).
 
-The trunk is never run again: each ablation sets a part of the features to zero and evaluates the head. Where the head
-has a channelwise prefix (`models.channelwise`), all ablations are one matrix product (for heads that are affine after
-the prefix, a closed form); elsewhere the head runs on ablated features in chunks that fit the free memory.
+The trunk is never run again: each ablation sets a part of the features to zero and asks what it makes of the head's
+output. Where the head has a channelwise prefix (`models.channelwise`), all ablations are one matrix product (for heads
+that are affine after the prefix, a closed form); elsewhere the head's operations pass on what the ablations change
+(`models.graph.incremental`). Without that, the head runs on ablated features in chunks that fit the free memory.
 """
 
 import functools
@@ -16,6 +17,7 @@ from torch import Tensor
 from xcnn.attribution.batch import Batch
 from xcnn.device import at_least_float32
 from xcnn.models.channelwise import ChannelwisePrefix
+from xcnn.models.graph import Change, Incremental, Propagation, channel_change, channels_change, patch_change
 from xcnn.models.split import Split
 
 # Size of a chunk of ablated features: large enough for efficient products, small enough to leave room in the free
@@ -33,6 +35,7 @@ class Probe(Batch):
         channelwise: the channelwise prefix of its head, if it has one.
         images: network input (N, C, H, W).
         features: output of the trunk for them, (N, K, h, w).
+        incremental: incremental inference from the cut on; None runs the head on each ablation instead.
         differentiable: whether to record the head's pass, so that `gradient` needs no second one.
         chunk: number of ablated features that go through the head at a time; None fits the free memory.
 
@@ -47,15 +50,22 @@ class Probe(Batch):
         channelwise: ChannelwisePrefix | None,
         images: Tensor,
         features: Tensor,
+        incremental: Incremental | None,
         differentiable: bool = False,
         chunk: int | None = None,
     ):
         self.split, self.channelwise, self._chunk = split, channelwise, chunk
-        self.features = features
+        self.features, self.incremental = features, incremental
         self._start = self.features.detach().requires_grad_(differentiable)
         with torch.set_grad_enabled(differentiable):
             self._output = split.head(self._start)
         super().__init__(images, self._output)
+
+    @functools.cached_property
+    def propagation(self) -> Propagation:
+        """The head's values for the features, from which changes are carried on."""
+        assert self.incremental is not None
+        return self.incremental.base(self.features)
 
     @functools.cached_property
     def gradient(self) -> Tensor:
@@ -71,7 +81,13 @@ class Probe(Batch):
         self.ablations += channels
         if self.channelwise is None:
             image, channel = _pairs(n, channels, self.features.device)
-            drops = self._run_ablations(image, channel, _zero_channels, every_class).unflatten(0, (n, channels))
+            if self.incremental is not None:
+                drops = self._carry(
+                    lambda part: channel_change(self.features, image[part], channel[part]), image, every_class
+                )
+            else:
+                drops = self._run_ablations(image, channel, _zero_channels, every_class)
+            drops = drops.unflatten(0, (n, channels))
             return drops.movedim(1, -1)
         deltas = self._channel_deltas(self.channelwise)
         if self.channelwise.linear is not None:
@@ -92,7 +108,18 @@ class Probe(Batch):
         strides = self.channelwise.strides((height, width)) if self.channelwise is not None else None
         if self.channelwise is None or strides is None:
             image, place = _pairs(n, height * width, self.features.device)
-            drops = self._run_ablations(image, place, _zero_locations, every_class).unflatten(0, (n, height * width))
+            if self.incremental is not None:
+                zeros = self.features.new_zeros(1, channels, 1, 1)
+                corners = place // width, place % width
+
+                def zeroed(part: slice) -> Change:
+                    top, left = corners[0][part], corners[1][part]
+                    return patch_change(self.features, image[part], top, left, zeros.expand(len(top), -1, -1, -1))
+
+                drops = self._carry(zeroed, image, every_class)
+            else:
+                drops = self._run_ablations(image, place, _zero_locations, every_class)
+            drops = drops.unflatten(0, (n, height * width))
             return drops.movedim(1, -1).unflatten(-1, (height, width))
         deltas = self._location_deltas(self.channelwise, strides)
         rows, columns = deltas.shape[2] * deltas.shape[3], deltas.shape[4] * deltas.shape[5]
@@ -134,6 +161,12 @@ class Probe(Batch):
             ).sum((2, 3))
             return drops.scatter_add_(1, groups, shares) * evaluated
         image, group = evaluated.nonzero(as_tuple=True)
+        if channelwise is None and self.incremental is not None:
+            drops[evaluated] = self._carry(
+                lambda part: channels_change(self.features, image[part], groups[image[part]] == group[part, None]),
+                image,
+            )
+            return drops
 
         def ablate(features: Tensor, which: Tensor) -> None:
             features *= (groups[image[which]] != group[which, None])[:, :, None, None]
@@ -195,7 +228,16 @@ class Probe(Batch):
         chosen = self.targets[part, None, None].expand(-1, logits.shape[1], 1)
         return self.score[part, None] - at_least_float32(logits.gather(2, chosen)[..., 0])
 
-    # Without one, the head runs on ablated features.
+    # Without one, what ablations change is carried through the head.
+
+    def _carry(self, change: Callable[[slice], Change], image: Tensor, every_class: bool = False) -> Tensor:
+        """Drops (P,) or (P, classes) of P changes of the features of images `image`."""
+        if not len(image):
+            return self.score.new_zeros(0)
+        drops = -at_least_float32(self.propagation.deltas(len(image), change, self._chunk))
+        return drops if every_class else drops.gather(1, self.targets[image, None])[:, 0]
+
+    # Or the head runs on ablated features.
 
     def _run_ablations(
         self, image: Tensor, which: Tensor, ablate: Callable[[Tensor, Tensor], None], every_class: bool = False

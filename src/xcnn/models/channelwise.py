@@ -13,24 +13,15 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx import Node
-from torch.nn.modules import activation, batchnorm, dropout, pooling
+from torch.nn.modules import batchnorm, dropout, pooling
 from torch.nn.modules.utils import _pair
 
 from xcnn.models.graph import TracedNetwork, needed_nodes, operation, size_nodes
-from xcnn.models.graph.subgraph import names
+from xcnn.models.graph.local import POINTWISE, POINTWISE_MODULES
 from xcnn.models.split import Split
 
 __all__ = ["ChannelwisePrefix", "ChannelwiseStep", "channelwise_prefix", "channelwise_step"]
 
-_POINTWISE_MODULES = (
-    *(activation.ReLU, activation.ReLU6, activation.LeakyReLU, activation.PReLU, activation.ELU, activation.SELU),
-    *(activation.CELU, activation.GELU, activation.SiLU, activation.Mish, activation.Hardswish, activation.Softplus),
-    *(activation.Hardsigmoid, activation.Hardtanh, activation.Sigmoid, activation.Tanh, nn.Identity),
-    *(dropout._DropoutNd, batchnorm.BatchNorm2d),
-)
-_POINTWISE = names(
-    "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish softplus hardsigmoid hardtanh sigmoid tanh"
-)
 _POOLINGS = (F.max_pool2d, F.avg_pool2d)
 
 
@@ -164,7 +155,7 @@ def channelwise_step(network: TracedNetwork, node: Node) -> ChannelwiseStep | No
     if module is not None:
         if isinstance(module, batchnorm.BatchNorm2d) and module.running_mean is None:
             return None
-        if isinstance(module, _POINTWISE_MODULES):
+        if isinstance(module, POINTWISE_MODULES):
             return ChannelwiseStep()
         if isinstance(module, pooling.AdaptiveAvgPool2d | pooling.AdaptiveMaxPool2d):
             return (
@@ -176,7 +167,7 @@ def channelwise_step(network: TracedNetwork, node: Node) -> ChannelwiseStep | No
             dilation = getattr(module, "dilation", 1)
             return _pooling(module.kernel_size, module.stride, module.padding, dilation, module.ceil_mode)
         return None
-    if operation(node) in _POINTWISE:
+    if operation(node) in POINTWISE:
         return ChannelwiseStep()
     if node.target is F.adaptive_avg_pool2d or operation(node) == "adaptive_avg_pool2d":
         size = node.args[1] if len(node.args) > 1 else node.kwargs.get("output_size")
