@@ -407,11 +407,8 @@ def test_table2_takes_stl10_and_cub200_once_they_are_there(
     records = [json.loads(line) for line in lines]
     assert [record["cell"] for record in records] == [f"{recipe}-conv3-b4-s0", f"{recipe}-conv3-cnn-s0"]
     page = (places / "results/self_explanation/table2.md").read_text()
-    ours = [
-        line
-        for line in page.splitlines()
-        if line.startswith("| CNN | ") and f"/ {records[1]['values']['test']:.1f} [" in line
-    ]
+    value = f"/ {records[1]['values']['test']:.1f}"
+    ours = [line for line in page.splitlines() if line.startswith("| CNN | ") and value in line]
     assert len(ours) == 1, page  # in the paper's own table, beside what it prints
 
 

@@ -160,4 +160,4 @@ def test_complexity_counts_what_is_asked_of_the_head(places: Path, monkeypatch: 
     record = measured("complexity", places, monkeypatch, "attribution=pixel_ablation_cam")
     assert record["details"]["maps"] == [128, 8, 8] and record["values"]["ablations"] == 64
     page = (places / "results/pixel_ablation_cam/complexity.md").read_text()
-    assert "64 ablations at relu3 of conv3" in page and "| 128 x 8 x 8 | 2 | pixel_ablation_cam | 64 |" in page
+    assert "64 ablations at relu3 of 3-conv network" in page and "| 128 x 8 x 8 | 2 | Pixel Ablation-CAM | 64 |" in page

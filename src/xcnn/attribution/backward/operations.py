@@ -84,7 +84,7 @@ def kind_of(node: Node, operands: list[Node], traced: TracedNetwork) -> str:
         return "affine"
     if is_affine(node, operands, traced.root) or (name in _LINEAR and operands == [node.args[0]]):
         return "affine"
-    return name
+    return str(name)
 
 
 def _is_gate(node: Node, traced: TracedNetwork) -> bool:
