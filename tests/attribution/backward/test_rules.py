@@ -122,16 +122,17 @@ def test_dense_jacobian(name: str, shape: tuple[bool, bool, bool]) -> None:
 
 def test_an_empty_side_takes_nothing() -> None:
     """Where no product is negative, alpha-beta gives alpha R, and rounding is not taken for a negative part."""
-    model = nn.Sequential(nn.ReLU(), nn.Conv2d(1, 1, 3), nn.Flatten()).double()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.ReLU(), nn.Conv2d(1, 2, 3), nn.Flatten()).double()
     with torch.no_grad():
         model[1].weight.uniform_(0.1, 1)  # type: ignore[operator, union-attr]
-        model[1].bias.zero_()  # type: ignore[operator, union-attr]
-    x = torch.rand(1, 1, 3, 3, dtype=torch.float64)
+        model[1].bias.fill_(0.3)  # type: ignore[operator, union-attr]
+    x = torch.rand(1, 1, 7, 7, dtype=torch.float64)
     for leading in (model, model[1:]):
         walk = Walk(TracedNetwork(leading), lambda call: read_composite("lrp_alpha2_beta1").choose(call, {}))
         recorded = walk.forward(x)
-        found = (x * recorded.send()[0]).sum()
-        torch.testing.assert_close(found, 2 * recorded.logits[0, 0], rtol=1e-12, atol=0)
+        found = (x * recorded.send(torch.ones_like(recorded.logits))[0]).sum()
+        torch.testing.assert_close(found, 2 * (recorded.logits - 0.3).sum(), rtol=1e-12, atol=0)
 
 
 def test_over() -> None:
