@@ -60,10 +60,8 @@ class Summary:
 
     Args:
         title: of the page.
-        text: Markdown of a page without a template. For pages that are not converted yet; then it goes, and `captions`.
         columns: of the table of all rows.
         drawings: figures over all records, by file name (`<name>-<what>.png`).
-        captions: as `text`.
         claims: relations that the paper states.
         comparable: False where data, weights or training are too far from the paper's for any number to bear on it.
         counts: which comparisons the verdict counts, where others are of settings that the paper does not speak of.
@@ -73,10 +71,8 @@ class Summary:
     """
 
     title: str
-    text: str = ""
     columns: Sequence[Column] = ()
     drawings: Mapping[str, Figure] = field(default_factory=dict)
-    captions: Mapping[str, str] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
     comparable: bool = True
     counts: Callable[[Comparison], bool] = _every

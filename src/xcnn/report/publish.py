@@ -22,7 +22,7 @@ from xcnn.report import cells
 from xcnn.report.page import Page, Summarise, Summary, Titles
 from xcnn.report.provenance import REPOSITORY
 from xcnn.report.shards import Pool, pooled
-from xcnn.report.tables import Record, Row, aggregate, markdown, read_paper
+from xcnn.report.tables import Record, Row, aggregate, read_paper
 from xcnn.report.verdicts import Comparison, compare
 from xcnn.report.wandb_run import log_run, mode
 
@@ -99,11 +99,8 @@ def publish(
     pictures = owners | dict.fromkeys(summary.drawings)
     comparisons = compare(rows, paper_numbers)
     page = folder / f"{name}.md"
-    if (experiments / f"{identity}.md.jinja").is_file():
-        made = Page(identity, command, summary, rows, comparisons, pictures, titles or {}, protocol)
-        _put(page, made.render(experiments).encode())
-    else:
-        _put(page, unconverted(identity, command, summary, rows, comparisons, list(pictures)).encode())
+    made = Page(identity, command, summary, rows, comparisons, pictures, titles or {}, protocol)
+    _put(page, made.render(experiments).encode())
     if summary.keep_rows:
         _keep_rows(folder / f"{name}.rows.parquet", home, [record["cell"] for record in records])
 
@@ -226,90 +223,3 @@ def _put(path: Path, content: bytes) -> None:
         return
     with atomic(path, "wb") as stream:
         stream.write(content)
-
-
-# A page without a template: this part goes when the last page is converted
-
-
-def unconverted(
-    identity: str,
-    command: str,
-    summary: Summary,
-    rows: Sequence[Row],
-    comparisons: Sequence[Comparison],
-    pictures: Sequence[str],
-) -> str:
-    """The page of an experiment that has no template yet, in Markdown."""
-    parts = [f"# {summary.title}", f"`{identity}`: rendered from its records by `{command}`.", summary.text.strip()]
-    if comparisons:
-        parts += ["## The paper's numbers beside ours", comparison_table(comparisons)]
-    if summary.columns:
-        header = ["method", *(column.title for column in summary.columns), "seeds", "setting"]
-        parts += [
-            "## All rows (mean ± std over seeds)",
-            markdown(
-                header,
-                [
-                    [row.method, *(row.show(c.metric, c.digits) for c in summary.columns), str(row.n), row.setting]
-                    for row in rows
-                ],
-            ),
-        ]
-    for picture in dict.fromkeys(pictures):
-        parts.append(f"![{picture}]({picture})")
-        if picture in summary.captions:
-            parts.append(summary.captions[picture])
-    parts += ["## Where the numbers come from", provenance_text([record for row in rows for record in row.records])]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def comparison_table(comparisons: Sequence[Comparison]) -> str:
-    header = ["method", "quantity", "paper", "source", "ours (n)", "difference", "verdict", "our setting"]
-    lines = []
-    for comparison in comparisons:
-        number, row = comparison.paper, comparison.row
-        ours = f"{row.show(comparison.metric)} ({row.n})" if row else "-"
-        difference = "-" if math.isnan(comparison.difference) else f"{comparison.difference:+.3f}"
-        lines.append(
-            [
-                number.row,
-                comparison.metric,
-                number.text,
-                number.source,
-                ours,
-                difference,
-                comparison.verdict,
-                row.setting if row else "-",
-            ]
-        )
-    return markdown(header, lines)
-
-
-def provenance_text(records: Sequence[Record]) -> str:
-    """One line each for what the records share: code, versions, machine, data, time."""
-
-    def distinct(values: list[str]) -> str:
-        return ", ".join(sorted(set(values)))
-
-    trainings = {record["training"]["fingerprint"]: record["training"] for record in records if record["training"]}
-    codes = [(r["git_sha"], r["dirty"]) for r in (*records, *trainings.values())]
-    versions = {f"{name} {version}" for record in records for name, version in record["versions"].items()}
-    lines = [
-        f"- records: {len(records)} cells, {sum(record['wall_s'] for record in records) / 60:.1f} minutes of measuring"
-        + (
-            f"; {len(trainings)} trainings, {sum(t['wall_s'] for t in trainings.values()) / 60:.0f} minutes"
-            if trainings
-            else ""
-        ),
-        "- code: "
-        + distinct([(sha or "no git")[:10] + (" with local changes" if dirty else "") for sha, dirty in codes]),
-        "- versions: "
-        + ", ".join(sorted(versions))
-        + "; lock "
-        + distinct([str(record["lock"]) for record in records]),
-        "- measured on: "
-        + distinct([f"{record['device']} ({record['machine']}), {record['precision']}" for record in records]),
-        "- data: "
-        + distinct([f"{record['data']['name']} (manifest {record['data']['manifest']})" for record in records]),
-    ]
-    return "\n".join(lines)
