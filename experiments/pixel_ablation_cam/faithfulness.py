@@ -37,11 +37,13 @@ def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
 
 
 def faithfulness_summary(
-    name: str, title: str, rows: Sequence[Row], paper: Sequence[PaperNumber], **options: Any
+    name: str, title: str, rows: Sequence[Row], paper: Sequence[PaperNumber], order: Sequence[str] = (), **options: Any
 ) -> Summary:
-    """The page of a table from the rows of its networks, the one with the most images first."""
+    """The page of a table from the rows of its networks: those of `order` first, then those with the most images."""
     networks, drawings, claims = [], {}, []
-    for place, found in side_by_side(rows).items():
+    rank = {model: place for place, model in enumerate(order)}
+    groups = sorted(side_by_side(rows).items(), key=lambda group: rank.get(group[1][0].model, len(rank)))
+    for place, found in groups:
         group = {row.method: row for row in found}
         first = found[0]
         numbers = [each for each in paper if (each.dataset, each.model) == (first.dataset, first.model)]

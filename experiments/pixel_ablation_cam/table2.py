@@ -22,7 +22,8 @@ from xcnn.report import PaperNumber, Row, Summary
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     comparable = any((row.dataset, row.model) == ("imagenet", "vgg16") for row in rows)
-    return faithfulness_summary("table2", "Pixel Ablation-CAM, table 2: VGG-16", rows, paper, comparable=comparable)
+    title, order = "Pixel Ablation-CAM, table 2: VGG-16", ("vgg16", "vgg16_imagenette")
+    return faithfulness_summary("table2", title, rows, paper, order, comparable=comparable)
 
 
 if __name__ == "__main__":
