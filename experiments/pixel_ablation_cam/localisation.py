@@ -56,18 +56,18 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
-    return pool_localisation(rows, reference="grad_cam")
+    return pool_localisation(rows, references=["grad_cam"])
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings, claims, networks = {}, [], []
     drawn: Sequence[str] = compose("pixel_ablation_cam/localisation").curves
     for place, group in side_by_side(rows).items():
-        group = [_with_counts(row) for row in group]
+        group = [with_counts(row) for row in group]
         first, file = group[0], f"localisation-curves-{place}.png"
         perturbed = f"{first.mean['perturbed']:.0f} images"
         drawings[file] = curves_plot(
-            _curves(group, drawn), title=f"{titled(first.model)}, {perturbed}", control=titled("random")
+            curves_of(group, drawn), title=f"{titled(first.model)}, {perturbed}", control=titled("random")
         )
         claims += claims_of(group, BOXES) + claims_of(group, PERTURBED, counts=False)
         measured = {row.method for row in group}
@@ -79,7 +79,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     return Summary(title, columns=columns, drawings=drawings, claims=claims, facts=facts)
 
 
-def _with_counts(row: Row) -> Row:
+def with_counts(row: Row) -> Row:
     """A row with how many images each metric is over: those with a box, or those that were altered."""
     counts = {named(metric, "n"): row.mean["with_boxes"] for metric in BOXES}
     counts |= {named(metric, "n"): row.mean["perturbed"] for metric in PERTURBED}
@@ -99,7 +99,9 @@ def _apart(group: Sequence[Row]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def _curves(group: Sequence[Row], drawn: Sequence[str]) -> dict[str, dict[str, Curve]]:
+def curves_of(group: Sequence[Row], drawn: Sequence[str]) -> dict[str, dict[str, Curve]]:
+    """The curves of insertion and deletion of the drawn methods, by panel and title."""
+
     def curve(row: Row, kind: str) -> Curve:
         steps = sorted(metric for metric in row.mean if metric.startswith(f"{kind}_curve/"))
         return Curve(*([row.mean[named(step, part)] for step in steps] for part in ("", "low", "high")))

@@ -91,6 +91,9 @@ def test_curves_plot() -> None:
     assert deletion.get_lines()[0].get_color() == insertion.get_lines()[1].get_color()
     assert [axes.get_title() for axes in figure.axes] == ["insertion", "deletion"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    part = curves_plot({"drop": {"a": Curve(rising, rising, rising, share=[0.05, 0.2, 0.5])}}).axes[0]
+    np.testing.assert_allclose(np.asarray(part.get_lines()[0].get_xydata()), np.stack([[0.05, 0.2, 0.5], rising], 1))
+    assert part.get_xlim() == (0, 0.5)
     five = (*METHODS[:4], "random")
     many = curves_plot({"insertion": {name: Curve(rising, rising, rising) for name in five}})
     lines = many.axes[0].get_lines()

@@ -134,6 +134,8 @@ def test_six_protocols() -> None:
         "top_fraction-black", "top_fraction-mean", "threshold-black", "threshold-mean", "soft-black", "soft-mean",
     ]  # fmt: skip
     assert {protocol.fraction for protocol in protocols()} == {0.2}
+    several = [Protocol("top_fraction", "black", share, f"{share:.0%}") for share in (0.05, 0.5)]
+    assert [(protocol.kept, protocol.name) for protocol in several] == [("5%", "5%-black"), ("50%", "50%-black")]
 
 
 # Scores

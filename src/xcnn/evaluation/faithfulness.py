@@ -39,10 +39,10 @@ def measure_faithfulness(
         maps = upsample(explanation.maps, pictures.shape[2:])
         masks: dict[str, Tensor] = {}
         for protocol in protocols:
-            if protocol.keep not in masks:
-                masks[protocol.keep] = protocol.masks(maps)
-                found[f"kept/{protocol.keep}"] = masks[protocol.keep].mean((1, 2))
-            shown = protocol.explanation(pictures, masks[protocol.keep], subject.normalise)
+            if protocol.kept not in masks:
+                masks[protocol.kept] = protocol.masks(maps)
+                found[f"kept/{protocol.kept}"] = masks[protocol.kept].mean((1, 2))
+            shown = protocol.explanation(pictures, masks[protocol.kept], subject.normalise)
             started = time.perf_counter()
             o = Outputs.of(method.logits(shown), explanation.targets)
             seconds["masked_passes"] += time.perf_counter() - started

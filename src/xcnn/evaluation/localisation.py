@@ -125,15 +125,22 @@ def metrics_of(rows: pd.DataFrame) -> list[str]:
     return [str(name) for name in rows if name not in ("image", "id", "broken", "label", "target", "boxes")]
 
 
-def pool_localisation(rows: Mapping[str, pd.DataFrame], reference: str) -> dict[str, dict[str, float]]:
-    """Means with 95 % intervals and paired differences to the reference, of all methods on the same images."""
+def pool_localisation(rows: Mapping[str, pd.DataFrame], references: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Means with 95 % intervals, and paired differences to the references, of all methods on the same images.
+
+    Args:
+        rows: of each method.
+        references: the methods that all others are compared with: differences to the first are named `less`, to any
+            further one `less_<method>`.
+    """
     rows = {method: frame[~frame["broken"]] for method, frame in rows.items()}
     values = {}
     for method, frame in rows.items():
         table = frame[metrics_of(frame)]
         found = with_intervals(table)
-        if method != reference and reference in rows:
-            found |= differences(table, rows[reference])
+        for place, reference in enumerate(references):
+            if method != reference and reference in rows:
+                found |= differences(table, rows[reference], f"less_{reference}" if place else "less")
         found |= {
             "top1": float((frame["label"] == frame["target"]).mean()),
             "with_boxes": int((frame["boxes"] > 0).sum()),

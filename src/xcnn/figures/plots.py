@@ -31,11 +31,17 @@ class AblationPoint:
 
 @dataclass(frozen=True)
 class Curve:
-    """A mean over images and its band: (steps,) each, in equal steps from no pixel to all."""
+    """A mean over images and its band: (steps,) each.
+
+    Attributes:
+        mean, low, high: values, and ends of the band.
+        share: shares of the pixels, rising, at which they are; None for equal steps from no pixel to all.
+    """
 
     mean: ArrayLike
     low: ArrayLike
     high: ArrayLike
+    share: ArrayLike | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ def curves_plot(
     Methods differ in colour, in dashes and in markers, so that they are told apart in grey and by colour-blind readers.
 
     Args:
-        curves: by panel and method, from no pixel to all.
+        curves: by panel and method.
         y_label: what is measured, and its unit.
         title: heading.
         control: name of the method that knows nothing of the image; drawn in grey below the others, where it is given.
@@ -187,17 +193,19 @@ def curves_plot(
     figure = new_figure(WIDTH, 2.9, title, compress=False)
     axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
     drawn: dict[str, Line2D] = {}
+    widest = 0.0
     for (panel, by_method), cell in zip(curves.items(), axes, strict=True):
         for method, curve in sorted(by_method.items(), key=lambda item: item[0] != control):
             mean = np.asarray(curve.mean)
-            share, look = np.linspace(0, 1, len(mean)), looks[method]
+            share = np.linspace(0, 1, len(mean)) if curve.share is None else np.asarray(curve.share)
+            look, widest = looks[method], max(widest, float(share[-1]))
             band = (np.asarray(curve.low), np.asarray(curve.high))
             cell.fill_between(share, *band, color=look["color"], alpha=0.1, lw=0)
             # Markers at every fourth of the way, of each method elsewhere, so that they do not cover each other.
             stride = max(len(mean) // 4, 1)
             places = (list(looks).index(method) * stride // MOST_CURVES, stride)
             (drawn[method],) = cell.plot(share, mean, **look, markevery=places, markersize=4.5, markeredgecolor="white")
-        cell.set_xlim(0, 1)
+        cell.set_xlim(0, widest)
         cell.set_xlabel("share of pixels")
         cell.set_title(panel)
         cell.grid(color=GRID, linewidth=0.6)

@@ -20,6 +20,7 @@ from xcnn.metrics.localisation import energy_inside, iou, pointing_game, top_fra
 from xcnn.metrics.perturbation import auc, blurred, deletion_curves, insertion_curves
 from xcnn.metrics.ranking import relevance_rank
 from xcnn.metrics.road import impute, road_combined, road_scores
+from xcnn.metrics.saturation import accounted, hidden_share
 
 __all__ = [
     "FILLS",
@@ -30,6 +31,7 @@ __all__ = [
     "Outputs",
     "Preferences",
     "Protocol",
+    "accounted",
     "auc",
     "average_drop",
     "blurred",
@@ -43,6 +45,7 @@ __all__ = [
     "feature_map_rows",
     "feature_map_values",
     "fleiss_kappa",
+    "hidden_share",
     "impute",
     "increase",
     "increased",

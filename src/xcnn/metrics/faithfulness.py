@@ -78,6 +78,7 @@ class Protocol:
         keep: name in `KEEPS`.
         fill: name in `FILLS`.
         fraction: of the pixels that `top_fraction` keeps, or of the map's maximum for `threshold`, in (0, 1].
+        label: name of what is kept in results, where one `keep` is taken with several fractions; None for `keep`.
 
     Raises:
         UserError: an unknown name, or `fraction` outside (0, 1].
@@ -86,6 +87,7 @@ class Protocol:
     keep: str
     fill: str
     fraction: float = 0.2
+    label: str | None = None
 
     def __post_init__(self) -> None:
         for kind, name, known in (("keep", self.keep, KEEPS), ("fill", self.fill, FILLS)):
@@ -95,8 +97,13 @@ class Protocol:
             raise UserError(f"fraction is {self.fraction}; choose one in (0, 1].")
 
     @property
+    def kept(self) -> str:
+        """Name of what is kept, which protocols with other fills share."""
+        return self.label or self.keep
+
+    @property
     def name(self) -> str:
-        return f"{self.keep}-{self.fill}"
+        return f"{self.kept}-{self.fill}"
 
     def masks(self, maps: Tensor) -> Tensor:
         """How much of each pixel is kept: maps (N, H, W) at the image's size -> (N, H, W) in [0, 1].
