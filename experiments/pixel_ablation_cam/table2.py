@@ -22,7 +22,7 @@ from xcnn.report import PaperNumber, Row, Summary
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     comparable = any((row.dataset, row.model) == ("imagenet", "vgg16") for row in rows)
-    title, order = "Pixel Ablation-CAM, table 2: VGG-16", ("vgg16", "vgg16_imagenette")
+    title, order = "Pixel Ablation-CAM, table 2: VGG-16", ("vgg16", "vgg16_imagenette", "vgg16_imagenette_conv")
     return faithfulness_summary("table2", title, rows, paper, order, comparable=comparable)
 
 

@@ -183,3 +183,19 @@ def test_real_counts():
     assert data.train.images.shape == (50_000, 3, 32, 32)
     means = data.train.images.double().mean((0, 2, 3)) / 255
     assert torch.allclose(means, torch.tensor([0.4914, 0.4822, 0.4465], dtype=torch.float64), atol=1e-3)
+
+
+def test_resized_images(tmp_path: Path) -> None:
+    tree(tmp_path)
+    data = [CIFAR10(tmp_path, image_size=size) for size in (32, 64)]
+    for each in data:
+        each.setup()
+    plain, resized = data
+    assert (plain.name, resized.name) == ("CIFAR-10", "CIFAR-10, 64 px")
+    assert resized.train.images.shape == (20, 3, 64, 64)
+    assert torch.equal(resized.test.labels, plain.test.labels)
+    # Enlarging twice by a bilinear rule and halving by the mean of 2 x 2 gives a smoothed image of the same mean.
+    means = [each.test.images.double().mean((2, 3)) for each in data]
+    torch.testing.assert_close(means[1], means[0], atol=1.0, rtol=0)
+    with pytest.raises(UserError, match="image_size must be a positive number"):
+        CIFAR10(tmp_path, image_size=0)

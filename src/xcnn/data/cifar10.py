@@ -11,22 +11,47 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torchvision import datasets
+from torchvision.transforms.v2 import functional as F
 
 from xcnn.data.decode import decode
 from xcnn.data.tensors import Labelled, TensorDataModule
 from xcnn.errors import Missing, UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SIDE = 32
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg"}
 
 
 class CIFAR10(TensorDataModule):
-    """CIFAR-10 in torchvision's layout or as an image-folder tree; see `TensorDataModule` for the arguments."""
+    """CIFAR-10 in torchvision's layout or as an image-folder tree; see `TensorDataModule` for the other arguments.
+
+    Args:
+        image_size: side in pixels; images of another size than 32 are resized (bilinear, antialiased).
+    """
 
     name = "CIFAR-10"
 
+    def __init__(
+        self,
+        root: str | Path = "data",
+        batch_size: int = 64,
+        val_share: float = 0.0,
+        seed: int = 0,
+        train_size: int | None = None,
+        test_size: int | None = None,
+        image_size: int = SIDE,
+    ):
+        super().__init__(root, batch_size, val_share, seed, train_size, test_size)
+        if image_size < 1:
+            raise UserError(f"image_size must be a positive number of pixels, not {image_size}.")
+        self.image_size = image_size
+
     def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
         train, test, self.name = _read(self.root.resolve())
+        if self.image_size != SIDE:
+            self.name += f", {self.image_size} px"
+            size = [self.image_size, self.image_size]
+            train, test = (Labelled(F.resize(part.images, size, antialias=True), part.labels) for part in (train, test))
         return train, test, CLASSES
 
 
@@ -41,7 +66,7 @@ def _read(root: Path) -> tuple[Labelled, Labelled, str]:
     if batches.is_dir():
         return _batches(root, train=True), _batches(root, train=False), "CIFAR-10"
     if tree.is_dir():
-        train, test = (image_folder(tree / part, CLASSES, (32, 32)) for part in ("train", "test"))
+        train, test = (image_folder(tree / part, CLASSES, (SIDE, SIDE)) for part in ("train", "test"))
         jpeg = any(path.suffix.lower() in (".jpg", ".jpeg") for path in tree.glob("*/*/*"))
         return train, test, "CIFAR-10 (JPEG)" if jpeg else "CIFAR-10"
     raise Missing(
