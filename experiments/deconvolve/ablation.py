@@ -19,6 +19,7 @@ from experiments.deconvolve.loss_grid import grid_figures
 from xcnn.evaluation.feature_maps import measure_feature_maps
 from xcnn.figures import AblationPoint, ablation_plot
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
 
 AREAS = {"area": "area of live maps", "area_all": "area of all maps"}
@@ -65,7 +66,9 @@ def _plots(rows: Mapping[str, Row]) -> dict[str, Figure]:
     return {
         f"ablation-{metric.replace('_', '-')}.png": ablation_plot(
             [
-                AblationPoint(row.method, row.mean[metric], row.std[metric], row.mean["accuracy"], row.std["accuracy"])
+                AblationPoint(
+                    titled(row.method), row.mean[metric], row.std[metric], row.mean["accuracy"], row.std["accuracy"]
+                )
                 for row in rows.values()
             ],
             name,

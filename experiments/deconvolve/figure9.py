@@ -17,6 +17,7 @@ from xcnn.evaluation.subject import Subject, networks
 from xcnn.figures import CombinedMaps, SuccinctImage, save_png, succinct_learning
 from xcnn.filters import combined_maps
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.models import capture
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
@@ -33,7 +34,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         SuccinctImage(images[i], name, combined[0][i], combined[1][i]) for i, name in enumerate(options.figure.labels)
     ]
     file = f"figure9-{options.method}.png"
-    save_png(succinct_learning(rows, f"{options.method} loss"), cell.folder / file)
+    save_png(succinct_learning(rows, titled(options.method)), cell.folder / file)
     values = {"accuracy": accuracy(after), "accuracy_before": accuracy(before)}
     for layer in layers:
         for when, maps in zip(("before", "after"), combined, strict=True):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from xcnn.figures import heat_tables
+from xcnn.launch.titles import titled
 from xcnn.report import Row
 from xcnn.report.verdicts import wilson
 
@@ -27,12 +28,16 @@ def grid_figures(rows: Sequence[Row], losses: Sequence[str] = ("literal", "floor
         return [[grid[a, b].mean[metric] if (a, b) in grid else math.nan for b in betas] for a in alphas]
 
     chance = {
-        loss: [[(a, b) in grid and at_chance(grid[a, b]) for b in betas] for a in alphas]
+        titled(loss): [[(a, b) in grid and at_chance(grid[a, b]) for b in betas] for a in alphas]
         for loss, grid in grids.items()
     }
     return {
         f"ablation-grid-{metric}.png": heat_tables(
-            {loss: values(grid, metric) for loss, grid in grids.items()}, alphas, betas, label=name, hatched=chance
+            {titled(loss): values(grid, metric) for loss, grid in grids.items()},
+            alphas,
+            betas,
+            label=name,
+            hatched=chance,
         )
         for metric, name in METRICS.items()
     }

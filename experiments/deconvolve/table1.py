@@ -24,6 +24,7 @@ from xcnn.figures import save_png
 from xcnn.filters import filter_correlation, match_filters, paired
 from xcnn.language import MeasuredDescriber
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 SAME = 0.5  # correlation below which two filters are not called the same
@@ -53,7 +54,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     }
     files = {name: f"table1-{options.method}-{name}.png" for name in found}
     for name, pairs in found.items():
-        save_png(pairs.figure(f"{options.method} loss, matched by {name}"), cell.folder / files[name])
+        save_png(pairs.figure(f"{titled(options.method)}, matched by {name}"), cell.folder / files[name])
         values |= zip((f"area_before{ENDS[name]}", f"area{ENDS[name]}"), pairs.areas(), strict=True)
     claims = [pairs.claims() for pairs in found.values()]
     values |= zip(("claims", "supported"), map(sum, zip(*claims, strict=True)), strict=True)

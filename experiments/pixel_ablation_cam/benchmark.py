@@ -24,11 +24,11 @@ from pytorch_grad_cam.ablation_layer import AblationLayer
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from experiments.pixel_ablation_cam.comparisons import titled
 from xcnn.attribution import AblationCAM, upsample
 from xcnn.evaluation.gallery import correlation
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.metrics.cost import FORWARD, beside_forward, forward_pass, ratios
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 

@@ -1,29 +1,16 @@
 """What the pages of figures 2 to 5, of localisation and of the tables share: rows by method, claims, blind controls."""
 
-import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from xcnn.launch.compose import CONF
-from xcnn.launch.titles import read_titles
 from xcnn.report import Claim, Row, claim
 from xcnn.report.verdicts import over_seeds
 
 CONTROLS = ("activation_sum", "centre", "random")  # blind to the class
 PIXEL = "pixel_ablation_cam"
 Better = Literal["lower", "higher"]
-
-
-@functools.cache
-def _titles() -> dict[str, dict[str, str]]:
-    return read_titles(CONF)
-
-
-def titled(name: str) -> str:
-    """`grad_cam_plus_plus` as `Grad-CAM++`, for pictures."""
-    return _titles().get(name, {}).get("title", name)
 
 
 def by_method(row: Row, methods: Sequence[str]) -> list[Row]:

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 import torch
 
-from experiments.pixel_ablation_cam.comparisons import PIXEL, titled
+from experiments.pixel_ablation_cam.comparisons import PIXEL
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.metrics.cost import beside_forward
 from xcnn.models import split_at
 from xcnn.report import Cell, Claim, Measured, PaperNumber, Row, Summary

@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.pixel_ablation_cam.comparisons import CONTROLS, PIXEL, titled
+from experiments.pixel_ablation_cam.comparisons import CONTROLS, PIXEL
 from xcnn.evaluation.faithfulness import measure_faithfulness, pool_faithfulness
 from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import Setup
+from xcnn.launch.titles import titled
 from xcnn.metrics.faithfulness import protocols
 from xcnn.report import Cell, Claim, Column, Comparison, Measured, PaperNumber, Row, Summary, claim, compare
 from xcnn.report.shards import side_by_side

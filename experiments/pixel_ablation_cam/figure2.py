@@ -13,11 +13,12 @@ Deviations: the paper does not name its images: the first that fit a rule (`figu
 
 from collections.abc import Sequence
 
-from experiments.pixel_ablation_cam.comparisons import PIXEL, over_shown, titled
+from experiments.pixel_ablation_cam.comparisons import PIXEL, over_shown
 from xcnn.evaluation.gallery import Gallery, correlation
 from xcnn.evaluation.selection import select_images
 from xcnn.figures import heat_map_grid, save_png
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary, claim
 
 

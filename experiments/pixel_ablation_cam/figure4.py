@@ -16,11 +16,12 @@ from collections.abc import Sequence
 import pandas as pd
 from torch import Tensor
 
-from experiments.pixel_ablation_cam.comparisons import Better, as_good, by_method, claims_of, titled
+from experiments.pixel_ablation_cam.comparisons import Better, as_good, by_method, claims_of
 from xcnn.evaluation.gallery import Gallery, compared
 from xcnn.evaluation.selection import select_images
 from xcnn.figures import kept_grid, save_png
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.metrics import box_masks, top_fraction_overlap
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 

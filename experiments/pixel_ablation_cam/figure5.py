@@ -14,12 +14,12 @@ Deviations: ResNet-18 in place of VGG-16, for want of its weights here; with the
 from collections.abc import Sequence
 from dataclasses import replace
 
-from experiments.pixel_ablation_cam.comparisons import titled
 from xcnn.attribution import upsample
 from xcnn.evaluation.gallery import Gallery, correlation
 from xcnn.evaluation.selection import select_images
 from xcnn.figures import heat_map_grid, save_png
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.pixel_ablation_cam.comparisons import CONTROLS, PIXEL, titled
+from experiments.pixel_ablation_cam.comparisons import CONTROLS, PIXEL
 from xcnn.evaluation.faithfulness import measure_faithfulness, pool_faithfulness
 from xcnn.evaluation.image_rows import named
 from xcnn.figures import Curve, curves_plot
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.metrics.faithfulness import Protocol
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
 from xcnn.report.shards import side_by_side

@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from experiments.pixel_ablation_cam.comparisons import PIXEL, Better, titled
+from experiments.pixel_ablation_cam.comparisons import PIXEL, Better
 from experiments.pixel_ablation_cam.localisation import BOXES, PERTURBED, TITLES, curves_of, measure, with_counts
 from xcnn.evaluation.localisation import pool_localisation
 from xcnn.figures import curves_plot
 from xcnn.launch import launch
 from xcnn.launch.compose import compose
+from xcnn.launch.titles import titled
 from xcnn.report import Column, PaperNumber, Row, Summary, claim
 from xcnn.report.shards import side_by_side
 

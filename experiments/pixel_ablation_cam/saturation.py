@@ -15,13 +15,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from experiments.pixel_ablation_cam.comparisons import titled
 from xcnn.attribution import PixelAblationCAM
 from xcnn.attribution.probe import Probe
 from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.gallery import correlation
 from xcnn.evaluation.image_rows import Columns, image_rows, with_intervals
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.metrics.saturation import accounted, hidden_share
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 

@@ -7,7 +7,7 @@ import yaml
 
 from xcnn.errors import UserError
 from xcnn.launch.compose import CONF
-from xcnn.launch.titles import read_titles
+from xcnn.launch.titles import read_titles, titled
 
 
 def test_titles_of_all_files_together(tmp_path: Path) -> None:
@@ -48,3 +48,8 @@ def test_every_configuration_has_a_definition(group: str, key: str) -> None:
         name = yaml.safe_load(path.read_text()).get(key)
         if name is not None and "${" not in name:
             assert titles[name].keys() == {"title", "definition"}, path
+
+
+def test_titled() -> None:
+    assert titled("grad_cam_plus_plus") == "Grad-CAM++"
+    assert titled("no_such_method") == "no_such_method"

@@ -1,10 +1,12 @@
 """Titles and definitions of methods, networks and data sets, from the `titles:` of the files in `conf/`."""
 
+import functools
 from pathlib import Path
 
 import yaml
 
 from xcnn.errors import UserError
+from xcnn.launch.compose import CONF
 
 PARTS = {"title", "definition"}
 
@@ -27,3 +29,13 @@ def read_titles(conf: Path) -> dict[str, dict[str, str]]:
             if found.setdefault(name, parts) != parts:
                 raise UserError(f"{path}: titles.{name} is {parts!r}, and elsewhere {found[name]!r}; keep one of them.")
     return found
+
+
+@functools.cache
+def _all() -> dict[str, dict[str, str]]:
+    return read_titles(CONF)
+
+
+def titled(name: str) -> str:
+    """`grad_cam_plus_plus` as `Grad-CAM++`, for figures; a name without a title as it is."""
+    return _all().get(name, {}).get("title", name)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from scipy.stats import t
 
-from experiments.pixel_ablation_cam.comparisons import as_good, by_method, claims_of, over_shown, titled
+from experiments.pixel_ablation_cam.comparisons import as_good, by_method, claims_of, over_shown
 from tests.report.test_tables import record
+from xcnn.launch.titles import titled
 from xcnn.report import Row, aggregate, claim
 from xcnn.report.page import environment
 from xcnn.report.provenance import REPOSITORY
