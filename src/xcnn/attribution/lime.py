@@ -18,7 +18,10 @@ Segments = Callable[[NDArray], NDArray]
 
 
 def quickshift(image: NDArray) -> NDArray:
-    """Superpixels (H, W) of an image (H, W, C) in [0, 1], with the settings of the authors' code."""
+    """Superpixels (H, W) of an image (H, W, C) in [0, 1], with the settings of the authors' code.
+
+    They are of tens of pixels across: a small image may be a single one.
+    """
     from skimage.segmentation import quickshift as segment  # seconds to import
 
     return segment(image, kernel_size=4, max_dist=200, ratio=0.2, convert2lab=image.shape[2] == 3, rng=0)

@@ -75,7 +75,7 @@ class MeaningfulPerturbation(BlackBoxMethod):
             1 - self._enlarged(self.learn(images[i : i + size], batch.targets[i : i + size])[0], images)
             for i in range(0, len(images), size)
         ]
-        return torch.cat(masks) if masks else images.new_zeros(images[:, 0].shape)
+        return torch.cat(masks).clamp(0, 1) if masks else images.new_zeros(images[:, 0].shape)
 
     def learn(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Masks (N, cells, cells) of images (N, C, H, W) for classes (N,), and the loss (steps, N) before each step."""
@@ -127,7 +127,8 @@ class MeaningfulPerturbation(BlackBoxMethod):
 def _blurred(images: Tensor, deviation: float) -> Tensor:
     """Images (N, C, H, W) blurred by a Gaussian, cut off at 3 deviations or where the image ends."""
     reach = [max(0, min(round(3 * deviation), side - 1)) for side in images.shape[:1:-1]]  # width, height
-    return gaussian_blur(images, [2 * each + 1 for each in reach], [deviation, deviation])
+    across = gaussian_blur(images, [2 * reach[0] + 1, 1], [deviation, deviation])
+    return gaussian_blur(across, [1, 2 * reach[1] + 1], [deviation, deviation])
 
 
 def _shifted(images: Tensor, jitter: int, down: int, right: int) -> Tensor:
