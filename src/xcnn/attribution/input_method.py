@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.attribution.batch import Batch
-from xcnn.attribution.method import Explanation, Method, Targets, _checked
+from xcnn.attribution.method import Explanation, Method, Targets, _checked, check_finite
 from xcnn.attribution.probe import SHARE_OF_FREE, free_bytes
 from xcnn.device import at_least_float32, full_precision
 from xcnn.errors import UserError
@@ -103,14 +103,17 @@ class InputMethod(Method):
 
     def _parts(self, images: Tensor) -> list[slice]:
         """The chunks of a batch."""
-        if bad := (~images.detach().isfinite().flatten(1).all(1)).nonzero()[:10, 0].tolist():
-            named = ", ".join(map(str, bad))
-            raise UserError(f"NaN or infinity in image(s) {named} of the batch. Look at how they were read.")
-        per_image = images[0].numel() * images.element_size() * KEPT if len(images) else 1
-        size = self.chunk or max(LEAST, int(free_bytes(images.device) * 4 * SHARE_OF_FREE) // per_image)
+        check_finite(images)
+        size = self.chunk or fitting(images)
         return [slice(i, i + size) for i in range(0, max(1, len(images)), size)]
 
     def _finite(self, relevance: Tensor) -> Tensor:
         if not relevance.isfinite().all():
             raise UserError(f"{type(self).__name__} gave a relevance with NaN or infinity{self._place()}.")
         return relevance
+
+
+def fitting(images: Tensor) -> int:
+    """Number of images of a batch's size that fit the free memory, with all that a pass with a gradient keeps."""
+    per_image = images[0].numel() * images.element_size() * KEPT if len(images) else 1
+    return max(LEAST, int(free_bytes(images.device) * 4 * SHARE_OF_FREE) // per_image)

@@ -138,6 +138,17 @@ class Method(ABC):
         return ""
 
 
+def check_finite(images: Tensor) -> None:
+    """Refuse images (N, C, H, W) with values that are not finite.
+
+    Raises:
+        UserError: some are; names the images.
+    """
+    if bad := (~images.detach().isfinite().flatten(1).all(1)).nonzero()[:10, 0].tolist():
+        named = ", ".join(map(str, bad))
+        raise UserError(f"NaN or infinity in image(s) {named} of the batch. Look at how they were read.")
+
+
 def _checked(images: Tensor, targets: Targets) -> Tensor | None:
     """The chosen classes (N,) on the images' device, after the checks of both that need no network."""
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():

@@ -17,6 +17,7 @@ from xcnn.models.graph import (
     TracedNetwork,
     channel_change,
     channels_change,
+    convolution,
     incremental,
     patch_change,
 )
@@ -137,10 +138,16 @@ def patched(model: nn.Module, layer: str, images: Tensor, patches: list[tuple[in
     return torch.cat(changes)
 
 
-@pytest.mark.parametrize("chunk", [None, 3])
+# What makes a change pass through a convolution tap by tap, gathered from all taps, or by Winograd's transform.
+WAYS = {"taps": {"FEW": 0}, "gathered": {}, "winograd": {"FEW": 0, "MANY": 1, "WORTH": 99.0}}
+
+
+@pytest.mark.parametrize(("way", "chunk"), [("taps", None), ("gathered", 3), ("winograd", 3)])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_each_operation(name: str, chunk: int | None) -> None:
+def test_each_operation(name: str, way: str, chunk: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patches of 1 x 1 and 2 x 3 at all borders and inside, single channels, some channels; on 9 x 11 places."""
+    for constant, value in WAYS[way].items():
+        monkeypatch.setattr(convolution, constant, value)
     model, images = net(name), pictures(2, 9, 11)
     split = split_at(model, "features")
     features = split.trunk(images).detach()

@@ -1,5 +1,6 @@
 """Changes of values on few places of the maps, as rows of those places; and the values without a change."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +47,10 @@ class Change:
         rows[regions.index(own.patch, own.row, own.column)] = self.rows
         return Change(regions, rows, self.channel, True)
 
+    def taken(self, index: Tensor) -> Tensor:
+        """The rows of an index (M,) as `Regions.index` gives it, (M, K): zeros where it is -1."""
+        return torch.cat([self.rows.new_zeros(1, self.rows.shape[1]), self.rows]).index_select(0, index + 1)
+
     def maps(self, channels: int) -> Tensor:
         """The change on whole maps, (P, K, H, W)."""
         change, (height, width) = self.expanded(channels), self.regions.size
@@ -66,7 +71,7 @@ class Base:
         self.values: dict[Node, Any] = {}
         self.shapes: dict[Node, torch.Size] = {}
         self._rows: dict[Node, Tensor] = {}
-        self._taps: dict[Node, Tensor] = {}
+        self._formed: dict[tuple[Node, str], Tensor] = {}
 
     def size(self, node: Node) -> tuple[int, int]:
         """Height and width of a node's maps; 1 x 1 for vectors."""
@@ -80,13 +85,11 @@ class Base:
             self._rows[node] = value.movedim(1, -1).flatten(0, -2).contiguous()
         return self._rows[node]
 
-    def taps(self, node: Node, weight: Tensor) -> Tensor:
-        """A convolution's weight (O, K / groups, kh, kw) as (K / groups, kh, kw, O)."""
-        if weight.shape[2:] == (1, 1):
-            return weight.permute(1, 2, 3, 0)  # nothing to copy
-        if node not in self._taps:
-            self._taps[node] = weight.permute(1, 2, 3, 0).contiguous()
-        return self._taps[node]
+    def once(self, node: Node, name: str, form: Callable[[], Tensor]) -> Tensor:
+        """What a node's operation forms of its weights, by name, formed when it is first asked for."""
+        if (node, name) not in self._formed:
+            self._formed[node, name] = form()
+        return self._formed[node, name]
 
 
 def patch_change(value: Tensor, image: Tensor, top: Tensor, left: Tensor, new: Tensor) -> Change:

@@ -32,7 +32,7 @@ __all__ = ["Incremental", "Propagation"]
 
 # Bytes of the largest value of a chunk of patches, of which two or three are held at a time: enough for efficient
 # products. With the values without a change the whole takes 5 to 8 times the memory of a pass of ResNet-50.
-CHUNK_BYTES = 2**23
+CHUNK_BYTES = 6 * 2**20
 
 
 @dataclass(frozen=True)

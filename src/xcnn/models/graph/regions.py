@@ -76,7 +76,7 @@ class Regions:
         return self.image[self.patch] * (self.size[0] * self.size[1]) + self.spot
 
     def index(self, patch: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """Index among this one's R places of places of patches; -1 for those outside the rectangles."""
+        """Index among this one's R places of places of patches, which broadcast; -1 outside the rectangles."""
         row, column = row - self.top[patch], column - self.left[patch]
         inside = (row >= 0) & (row < self.height[patch]) & (column >= 0) & (column < self.width[patch])
         return torch.where(inside, self._starts[patch] + row * self.width[patch] + column, -1)
@@ -161,6 +161,16 @@ class Window:
             for j in range(self.kernel[1]):
                 column = outputs.column * self.stride[1] - self.padding[1] + self.dilation[1] * j
                 yield row, column, (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
+
+    def read(self, inputs: Regions, outputs: Regions, part: slice) -> Tensor:
+        """Index among the inputs' places of what each tap of some outputs reads, (R, kh, kw); -1 outside of them."""
+        patch, device = outputs.patch[part, None, None], inputs.image.device
+        taps = [
+            dilation * torch.arange(k, device=device) for dilation, k in zip(self.dilation, self.kernel, strict=True)
+        ]
+        row = outputs.row[part, None, None] * self.stride[0] - self.padding[0] + taps[0][:, None]
+        column = outputs.column[part, None, None] * self.stride[1] - self.padding[1] + taps[1]
+        return inputs.index(patch, row, column)
 
     def counts(self, size: tuple[int, int], outputs: tuple[int, int], device: torch.device) -> Tensor:
         """Number of inputs, of a map of `size`, in the window of each output, as a map of size `outputs`."""
