@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.attribution.networks import assert_same, randomise
 from xcnn.attribution.backward import RULES, Choice, Composite, Walk, read_composite
-from xcnn.attribution.backward.rules import over
+from xcnn.attribution.backward.rules import over, over_positive
 from xcnn.models.graph import TracedNetwork
 
 Dense = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -137,8 +137,8 @@ def test_an_empty_side_takes_nothing() -> None:
 
 def test_over() -> None:
     numerator, denominator = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 0.0, 1e-7])
-    assert over(numerator, denominator).tolist() == [0.5, 0, pytest.approx(1e7)]
-    assert over(numerator, denominator, torch.ones(3)).tolist() == [0.5, 0, 0]
+    assert over_positive(numerator, denominator).tolist() == [0.5, 0, pytest.approx(1e7)]
+    assert over(numerator, -denominator, torch.ones(3)).tolist() == [pytest.approx(-0.5), 0, 0]
 
 
 def through(model: nn.Module, composite: str, x: Tensor, start: Tensor) -> Tensor:

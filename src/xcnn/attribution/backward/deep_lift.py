@@ -22,9 +22,15 @@ def _pair(values: Values) -> tuple[Tensor, Tensor]:
 
 @rule("inputs")
 def rescale(call: Call, m: Tensor, values: Values) -> Sent:
-    """m dy / dz; where dz is nearly 0, the derivative halfway, which is as near."""
+    """m dy / dz; where dz is nearly 0, the derivative halfway, which is as near.
+
+    A ReLU's dy / dz is max(z, z0) / |dz|, brought into [0, 1].
+    """
     z, z0 = _pair(values)
     step = z - z0
+    if call.kind == "relu":
+        distance = step.abs_().add_(torch.finfo(z.dtype).tiny)
+        return (torch.maximum(z, z0).div_(distance).clamp_(0, 1).mul_(m),)
     near = step.abs() <= torch.finfo(z.dtype).eps ** 0.5 * (z.abs() + z0.abs())
     slope = (values.run(z) - values.run(z0)) / step.masked_fill(near, 1)
     if near.any():
