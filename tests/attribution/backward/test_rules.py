@@ -190,3 +190,16 @@ def test_layer_norm_keeps_its_deviation() -> None:
     centred = norm.weight * (leaf - leaf.mean(1, keepdim=True)) / deviation  # type: ignore[operator]
     assert_same(through(norm, "lrp_0", x, start), torch.autograd.grad(centred, leaf, start)[0].detach())
     assert_same(through(norm, "gradient", x, start), torch.autograd.grad(norm(leaf), leaf, start)[0])
+
+
+def test_group_norm_keeps_its_deviation() -> None:
+    torch.manual_seed(0)
+    norm, x = randomise(nn.GroupNorm(2, 4)), torch.randn(2, 4, 3, 3, dtype=torch.float64)
+    model = nn.Sequential(norm, nn.Flatten())
+    start = torch.randn(2, 36, dtype=torch.float64)
+    leaf = x.clone().requires_grad_()
+    rows = leaf.view(2, 2, 18)
+    deviation = (rows.detach().var(2, correction=0, keepdim=True) + norm.eps).sqrt()  # type: ignore[operator]
+    normed = ((rows - rows.mean(2, keepdim=True)) / deviation).view(2, 4, 3, 3)
+    scaled = (normed * norm.weight[:, None, None]).flatten(1)  # type: ignore[index]
+    assert_same(through(model, "lrp_0", x, start), torch.autograd.grad(scaled, leaf, start)[0].detach())

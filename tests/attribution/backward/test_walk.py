@@ -92,6 +92,8 @@ def test_sum_of_products_and_bias_shares_is_the_logit(kind: type[nn.Module]) -> 
                 taken.append((values.linear.bias(m) * m).flatten(1).sum(1))
             if call.kind == "layer_norm" and values.argument(3, "bias") is not None:
                 taken.append((values.argument(3, "bias").detach() * m).flatten(1).sum(1))
+            if call.kind == "group_norm" and values.argument(3, "bias") is not None:
+                taken.append(m.sum((2, 3)) @ values.argument(3, "bias").detach())
 
         recorded = walk_of(model, composite).forward(x)
         m, _ = recorded.send(watch=watch)
@@ -155,6 +157,36 @@ def test_operations_without_a_rule() -> None:
         LRP(opaque)
     with pytest.raises(UserError, match="no rule for sigmoid"):
         LRP(nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Sigmoid()))
+
+
+class Attending(nn.Module):
+    def __init__(self, module: bool) -> None:
+        super().__init__()
+        self.block = nn.MultiheadAttention(4, 2, batch_first=True) if module else Weighing()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(2)
+        return (
+            self.block(x, x, x, need_weights=False)[0]
+            if isinstance(self.block, nn.MultiheadAttention)
+            else self.block(x)
+        ).flatten(1)
+
+
+class Weighing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.softmax(2) + x
+
+
+def test_attention_is_refused_with_its_place_and_what_serves() -> None:
+    serves = "use Gradient, IntegratedGradients or SmoothGrad, which need no rules"
+    for kind in (LRP, DeepLIFT):
+        with pytest.raises(UserError, match=rf"no rule for multiheadattention \(.*in layer 'block'\).*{serves}"):
+            kind(Attending(module=True))
+        with pytest.raises(UserError, match=rf"no rule for softmax \(softmax, in layer 'block'\).*{serves}"):
+            kind(Attending(module=False))
+    for module in (True, False):
+        assert Gradient(Attending(module)).relevance(torch.rand(2, 3, 2, 2), 1).abs().max() > 0
 
 
 @pytest.mark.parametrize("composite", ["lrp_epsilon", "lrp_gamma", "lrp_alpha1_beta0", "epsilon_gamma_box"])

@@ -311,11 +311,12 @@ def product(call: Call, m: Tensor, values: Values) -> Sent:
 
 @rule("inputs")
 def constant_deviation(call: Call, m: Tensor, values: Values) -> Sent:
-    """LayerNorm with its deviation as a constant: the centring, transposed."""
-    x = values.inputs[0]
-    dims, weight, eps = layer_norm_parts(values)
-    scaled = (m if weight is None else m * weight) * (x.var(dims, correction=0, keepdim=True) + eps).rsqrt()
-    return (scaled - scaled.mean(dims, keepdim=True),)
+    """LayerNorm or GroupNorm with its deviation as a constant: the centring, transposed."""
+    shape, dims, weight, eps = norm_parts(call, values)
+    x = values.inputs[0].reshape(shape)
+    m = (m if weight is None else m * weight).reshape(shape)
+    scaled = m * (x.var(dims, correction=0, keepdim=True) + eps).rsqrt()
+    return ((scaled - scaled.mean(dims, keepdim=True)).view(values.shapes[0]),)
 
 
 @rule("inputs")
@@ -326,11 +327,13 @@ def differentiate(call: Call, m: Tensor, values: Values) -> Sent:
         return torch.autograd.grad(values.run(x), (x,), m)
 
 
-def layer_norm_parts(values: Values) -> tuple[tuple[int, ...], Tensor | None, float]:
-    """Dimensions, weight and epsilon of a LayerNorm."""
-    shape = values.argument(1, "normalized_shape")
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    weight = values.argument(2, "weight")
-    if len(shape) > values.inputs[0].ndim:
-        raise UserError(f"LayerNorm over {shape} of values {tuple(values.shapes[0])}.")
-    return tuple(range(-len(shape), 0)), None if weight is None else weight.detach(), values.argument(4, "eps", 1e-5)
+def norm_parts(call: Call, values: Values) -> tuple[torch.Size, tuple[int, ...], Tensor | None, float]:
+    """Of a LayerNorm or GroupNorm: the shape in which it norms, the dimensions over which, weight and epsilon."""
+    weight, eps = values.argument(2, "weight"), values.argument(4, "eps", 1e-5)
+    weight, shape = None if weight is None else weight.detach(), values.shapes[0]
+    if call.kind == "group_norm":
+        groups = values.argument(1, "num_groups")
+        rows = torch.Size((shape[0], groups, shape[1:].numel() // groups))
+        return rows, (-1,), None if weight is None else weight.view(-1, *(1,) * (len(shape) - 2)), eps
+    normed = values.argument(1, "normalized_shape")
+    return shape, tuple(range(-1 if isinstance(normed, int) else -len(normed), 0)), weight, eps
