@@ -12,7 +12,10 @@ from xcnn.launch import Setup
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"layer": "relu3"}, r"LRP has no layer: it explains the input, not the features at a layer\. It has composite"),
+        (
+            {"layer": "relu3"},
+            r"LRP has no layer: it explains the input, not the features at a layer\. It has composite",
+        ),
         ({"gamma": 1}, r"LRP has no gamma\. It has composite, bias, low, high, chunk"),
     ],
 )
@@ -20,4 +23,4 @@ def test_an_option_that_the_method_has_not(option: dict[str, object], message: s
     target = {"_target_": "xcnn.attribution.lrp.LRP", "_partial_": True}
     setup = Setup(OmegaConf.create({"attribution": {**target, **option}}))
     with pytest.raises(UserError, match=message):
-        setup.attribution(Subject(nn.Identity(), None, nn.Identity()))  # type: ignore[arg-type]
+        setup.attribution(Subject(nn.Identity(), None, nn.Identity(), None))  # type: ignore[arg-type]
