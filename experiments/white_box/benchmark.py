@@ -2,10 +2,10 @@
 
 Paper:      Ayyar et al. 2021; the comparison is ours.
 Command:    make white-box-benchmark
-Reports:    nothing. Aimed at: relevance that sums to the output on every network; on ResNet-18 the forward passes of `AIMS`;
+Reports:    nothing. Aimed at: relevance that sums to the output on every network; on ResNet-18 the passes of `AIMS`;
             of what autograd saves, at most 0.3 times by LRP-0 and guided backpropagation, and 1.2 times by the others.
 Cost:       COST
-Deviations: random weights and noise, which bear on neither part. LRP by the tools with an epsilon of 1e-9, by ours with 0.
+Deviations: random weights and noise, which bear on neither part. LRP by the tools has an epsilon of 1e-9, by ours 0.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,8 +4,8 @@ Paper:      Ayyar et al. 2021; not in the survey.
 Command:    make white-box-breadth
 Reports:    nothing. Aimed at: laws to 1e-9 on every network, and what is refused says why.
 Cost:       COST
-Deviations: the survey does not ask. Random weights, and noise for images: neither bears on a law or on a cost. DeconvNet
-            and guided backpropagation treat every activation as they do a ReLU, of which alone their papers speak.
+Deviations: the survey does not ask. Random weights, and noise for images: neither bears on a law or on a cost.
+            DeconvNet and guided backpropagation treat every activation as a ReLU, of which alone their papers speak.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""The laws that backward rules keep: what reaches the pixels, and what biases, constants and epsilon take on the way."""
+"""The law that LRP keeps: what reaches the pixels, and what biases, constants and epsilon take on the way, is Y."""
 
 from typing import Any
 
@@ -17,7 +17,10 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 @torch.no_grad()
 def kept(method: WalkMethod, images: Tensor, targets: Tensor) -> float:
-    """Error of: relevance of the pixels + shares of biases, constants and epsilon = the target's logit."""
+    """Error of: relevance of the pixels + shares of biases, constants and epsilon = the target's logit.
+
+    It is relative to the greatest of the terms, whose rounding it is: shares may be far larger than the logit.
+    """
     recorded, taken = method.walk.forward(images), list[Tensor]()
     recorded.targets = targets
 
@@ -27,8 +30,8 @@ def kept(method: WalkMethod, images: Tensor, targets: Tensor) -> float:
             taken.append(share.flatten(1).sum(1))
 
     multiplier, relevance = recorded.send(watch=watch)
-    total = (images * multiplier + relevance).flatten(1).sum(1) + torch.stack(taken).sum(0)
-    return relative(total, recorded.score)
+    terms = torch.stack([(images * multiplier + relevance).flatten(1).sum(1), *taken, -recorded.score])
+    return (terms.sum(0).abs() / terms.abs().amax(0)).max().item()
 
 
 def _share(rule: Any, call: Call, m: Any, values: Values) -> Tensor | None:

@@ -54,10 +54,7 @@ def exact(name: str, network: nn.Module, images: Tensor, targets: Tensor) -> dic
     chosen = F.one_hot(targets, network(images[:1]).shape[1]).to(images)
 
     def zennits(canonizers: list[Any]) -> Tensor:
-        rules = [(zennit.types.Activation, zennit.rules.Pass()), (zennit.types.AvgPool, zennit.rules.Norm())]
-        rules.append((zennit.types.Linear, zennit.rules.Epsilon(1e-9)))
-        composite = zennit.composites.LayerMapComposite(rules, canonizers=canonizers)
-        return _zennit(own(), images, composite, lambda output: output * chosen)
+        return _zennit(own(), images, _composite(zennit.rules.Epsilon(1e-9), canonizers), lambda out: out * chosen)
 
     def captums(tool: Any) -> Tensor:
         found: Tensor = tool(own()).attribute(images.clone(), target=targets).detach()
@@ -109,11 +106,6 @@ def timed(name: str, network: nn.Module, images: Tensor) -> dict[str, dict[str, 
         mine = own()
         return lambda: _zennit(mine, images, make(_canonizers(name)), lambda output: output * chosen)
 
-    def alpha_beta(canonizers: list[Any]) -> Any:
-        rules = [(zennit.types.Activation, zennit.rules.Pass()), (zennit.types.AvgPool, zennit.rules.Norm())]
-        rules.append((zennit.types.Linear, zennit.rules.AlphaBeta(2, 1)))
-        return zennit.composites.LayerMapComposite(rules, canonizers=canonizers)
-
     composites = zennit.composites
     attr = captum.attr
     return {
@@ -133,7 +125,7 @@ def timed(name: str, network: nn.Module, images: Tensor) -> dict[str, dict[str, 
             "epsilon_gamma_box": zennits(
                 lambda canonizers: composites.EpsilonGammaBox(low=-3.0, high=3.0, canonizers=canonizers)
             ),
-            "lrp_alpha2_beta1": zennits(alpha_beta),
+            "lrp_alpha2_beta1": zennits(lambda canonizers: _composite(zennit.rules.AlphaBeta(2, 1), canonizers)),
         },
     }
 
@@ -141,6 +133,7 @@ def timed(name: str, network: nn.Module, images: Tensor) -> dict[str, dict[str, 
 def saved_by_autograd(network: nn.Module, images: Tensor) -> int:
     """Bytes that autograd keeps of a forward pass for the gradients, without the weights and the images."""
     kept: dict[int, int] = {}
+    images = images.clone()  # which a network may change in place
     own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers(), images)}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -149,7 +142,7 @@ def saved_by_autograd(network: nn.Module, images: Tensor) -> int:
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = network(images.clone())
+        output = network(images)
     del output
     return sum(size for place, size in kept.items() if place not in own)
 
@@ -162,9 +155,9 @@ def held_by_walk(method: Any, images: Tensor) -> int:
     recorded = method.walk.forward(images)
     kept: dict[int, int] = {}
     for values in recorded.values.values():
-        for found in vars(values).values():
+        for name, found in vars(values).items():
             for tensor in found if isinstance(found, tuple) else (found,):
-                if isinstance(tensor, Tensor):
+                if isinstance(tensor, Tensor) and not name.startswith("_"):
                     kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
     return sum(size for place, size in kept.items() if place not in own)
 
@@ -172,6 +165,12 @@ def held_by_walk(method: Any, images: Tensor) -> int:
 def _canonizers(name: str) -> list[Any]:
     family = next((made for start, made in CANONIZERS.items() if name.startswith(start)), None)
     return [(family or zennit.canonizers.SequentialMergeBatchNorm)()]
+
+
+def _composite(rule: Any, canonizers: list[Any]) -> Any:
+    """Zennit's composite of one rule for all linear maps, with its own for everything else."""
+    rules = [*zennit.composites.layer_map_base(stabilizer=1e-9), (zennit.types.Linear, rule)]
+    return zennit.composites.LayerMapComposite(rules, canonizers=canonizers)
 
 
 def _zennit(network: nn.Module, images: Tensor, composite: Any, top: Callable[[Tensor], Tensor]) -> Tensor:

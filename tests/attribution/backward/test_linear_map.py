@@ -38,6 +38,35 @@ def test_transposes(inputs: int, side: int, stride: int, padding: int, size: tup
         assert_same(linear.transpose(m, a.shape, weight), expected, 1e-12)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.ConvTranspose2d(3, 3, 2, 2),
+        nn.Conv2d(4, 4, 3, 2, groups=2),
+        nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"),
+        nn.Conv2d(2, 4, (3, 2), (2, 1), (0, 1)),
+        nn.Conv2d(2, 4, 3, dilation=2),
+        nn.Conv1d(2, 4, 3, 2),
+        nn.Linear(6, 4),
+    ],
+    ids=str,
+)
+def test_other_maps(layer: nn.Module) -> None:
+    """Transposed, grouped, padded, uneven and dilated convolutions, those in other dimensions, and linear layers."""
+    torch.manual_seed(0)
+    traced = TracedNetwork(randomise(layer))
+    linear = LinearMap.of(traced, traced.output, None, {})
+    channels = getattr(layer, "in_channels", 5)
+    size = (channels, 6) if isinstance(layer, nn.Conv1d | nn.Linear) else (channels, 7, 6)
+    a = torch.randn(2, *size, dtype=torch.float64, requires_grad=True)
+    m = torch.randn_like(layer(a))
+    weights = (linear.weight, linear.weight.clamp(min=0))
+    for weight, found in zip(weights, linear.transpose_each(m, a.shape, weights), strict=True):
+        (expected,) = torch.autograd.grad(linear.apply(a, weight), a, m)
+        assert_same(found, expected, 1e-12)
+    assert_same(linear.apply(a.detach(), weights[0], linear.shift), layer(a).detach(), 1e-12)
+
+
 def test_a_batch_norm_alone() -> None:
     """Of a diagonal W: z = W a + b as the layer gives it, and W^T m = W m."""
     torch.manual_seed(0)

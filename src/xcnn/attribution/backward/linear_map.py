@@ -31,6 +31,7 @@ class LinearMap:
         bias: b without the BatchNorm (outputs,), or None.
         channel_dim: dimension of the outputs in z; -1 for linear layers.
         norm: scale and shift (outputs,) of the BatchNorm that follows.
+        inputs: number of W's inputs, where they are its second dimension and each output has all of them.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class LinearMap:
         bias: Tensor | None,
         channel_dim: int = 1,
         norm: tuple[Tensor, Tensor] | None = None,
+        inputs: int | None = None,
     ) -> None:
         self._apply, self._transposed, self._weight = apply, transposed, weight
-        self._dim = channel_dim
+        self._dim, self._inputs = channel_dim, inputs
         self.scale = None
         if norm is not None:
             self.scale, shift = norm
@@ -101,7 +103,7 @@ class LinearMap:
             return result
 
         back = _by_autograd(apply) if padded else transposed
-        return cls(apply, back, weight.detach(), _detached(bias), 1, parts)
+        return cls(apply, back, weight.detach(), _detached(bias), 1, parts, weight.shape[1] if groups == 1 else None)
 
     @property
     def weight(self) -> Tensor:
@@ -129,10 +131,9 @@ class LinearMap:
 
     def transpose_each(self, m: Tensor, shape: torch.Size, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """W^T m of a's shape for each of several weights in the place of W."""
-        weight = weights[0]
-        if weight.ndim == 4 and weight.shape[1] <= JOINED and shape[1] == weight.shape[1] and self._dim == 1:
+        if self._inputs is not None and self._inputs <= JOINED:
             # So few inputs leave the processor idle: one transpose for all of them takes the time of one.
-            joined = torch.Size((shape[0], shape[1] * len(weights), *shape[2:]))
+            joined = torch.Size((shape[0], self._inputs * len(weights), *shape[2:]))
             return self.transpose(m, joined, torch.cat(tuple(weights), 1)).chunk(len(weights), 1)
         return tuple(self.transpose(m, shape, weight) for weight in weights)
 
