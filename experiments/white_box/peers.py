@@ -44,7 +44,7 @@ def without_biases(network: nn.Module) -> nn.Module:
         if isinstance(getattr(module, "bias", None), Tensor):
             module.get_parameter("bias").zero_()
         if hasattr(module, "transform_input"):
-            module.transform_input = False
+            module.transform_input = False  # type: ignore[assignment]
     return network
 
 

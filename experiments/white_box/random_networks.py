@@ -1,5 +1,6 @@
 """Networks with random weights on noise, and the backward methods with the law that each of them keeps."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from xcnn.attribution import (
     SmoothGrad,
     WalkMethod,
 )
+from xcnn.errors import UserError
 from xcnn.models import backbone, conv3, cuttable_layers, small_vgg16, split_at, vgg16_for
 
 OWN: dict[str, Callable[..., nn.Module]] = {"conv3": conv3, "small_vgg16": small_vgg16, "vgg16_for": vgg16_for}
@@ -101,13 +103,10 @@ def cases(steps: int, samples: int) -> dict[str, Case]:
         ),
         "smooth_grad": Case(lambda n, x: SmoothGrad(n, samples=samples), _smooth, "without noise the gradient"),
     }
-    for composite in ("lrp_0", "lrp_epsilon", *IGNORING):
-        bias: Any = "ignore" if composite in IGNORING else None
-        found[composite] = Case(
-            lambda n, x, composite=composite: LRP(n, composite),
-            lambda n, x, t, composite=composite, bias=bias: kept(LRP(n, composite, bias), x, t),
-            "pixels + shares = Y" + (", biases ignored" if bias else ""),
-        )
+    for composite in ("lrp_0", "lrp_epsilon"):
+        found[composite] = _lrp(composite, "pixels + shares = Y")
+    for composite in IGNORING:
+        found[composite] = _lrp(composite, "pixels + shares = Y, biases ignored", "ignore")
     found["deep_taylor"] = Case(
         lambda n, x: DeepTaylor(n), lambda n, x, t: kept(DeepTaylor(n), x, t), "pixels + shares = Y"
     )
@@ -117,6 +116,13 @@ def cases(steps: int, samples: int) -> dict[str, Case]:
     return {**found, "fem": Case(lambda n, x: FEM(n, last_maps(n, x)))}
 
 
+def _lrp(composite: str, says: str, bias: Any = None) -> Case:
+    def law(network: nn.Module, images: Tensor, targets: Tensor) -> float:
+        return kept(LRP(network, composite, bias), images, targets)
+
+    return Case(lambda network, x: LRP(network, composite), law, says)
+
+
 IGNORING = (
     *("lrp_epsilon_no_bias", "lrp_gamma", "lrp_alpha1_beta0", "lrp_alpha2_beta1", "epsilon_gamma_box", "epsilon_plus"),
 )
@@ -124,14 +130,26 @@ POSITIVE = "the gradient where nothing is negative"
 
 
 def _gradient(network: nn.Module, images: Tensor, targets: Tensor) -> float:
-    walked = WalkMethod(network, "gradient").relevance(images, targets)
+    try:
+        walked = WalkMethod(network, "gradient").relevance(images, targets)
+    except UserError:  # an operation without a rule, which autograd does not need
+        return math.nan
     return relative(walked, Gradient(network).relevance(images, targets))
 
 
 def _positive(kind: Callable[[nn.Module], WalkMethod]) -> Law:
-    """Positive weights, inputs and shifts: all ReLUs are on, and no multiplier is negative."""
+    """Positive weights, inputs and shifts: all ReLUs are on, and no multiplier is negative.
+
+    NaN where other activations, or norms of each image's own values, break that.
+    """
 
     def law(network: nn.Module, images: Tensor, targets: Tensor) -> float:
+        try:
+            method = kind(network)
+        except UserError:
+            return math.nan
+        if any(isinstance(module, nn.LayerNorm | nn.GroupNorm) for module in network.modules()):
+            return math.nan
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.abs_()
@@ -139,7 +157,7 @@ def _positive(kind: Callable[[nn.Module], WalkMethod]) -> Law:
                 if name.endswith("running_mean"):
                     buffer.abs_().neg_()
         images = images.abs()
-        return relative(kind(network).relevance(images, targets), Gradient(network).relevance(images, targets))
+        return relative(method.relevance(images, targets), Gradient(network).relevance(images, targets))
 
     return law
 

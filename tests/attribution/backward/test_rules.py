@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.attribution.networks import assert_same, randomise
@@ -161,6 +162,7 @@ def test_activations_by_hand() -> None:
     assert found(nn.LeakyReLU(0.5), "lrp_0") == [0.5, 1, -3, 4]
     assert found(nn.Hardswish(), "lrp_0") == [pytest.approx(1 / 6), 1, -2, 4]
     assert found(nn.SiLU(), "lrp_0") == pytest.approx((start * torch.sigmoid(x))[0].tolist())
+    assert found(nn.Mish(), "lrp_0") == pytest.approx((start * F.softplus(x).tanh())[0].tolist())
     normal = torch.distributions.Normal(0.0, 1.0).cdf(x)
     assert found(nn.GELU(), "lrp_0") == pytest.approx((start * normal)[0].tolist())
     tanh = nn.GELU("tanh")(x) / x
