@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.attribution.networks import assert_same, randomise
-from xcnn.attribution.backward import RULES, Choice, Composite, Walk, read_composite
+from xcnn.attribution.backward import RULES, Choice, Composite, Walk, read_composite, rules
 from xcnn.attribution.backward.rules import over, over_positive
 from xcnn.models.graph import TracedNetwork
 
@@ -95,7 +95,9 @@ def layer(convolution: bool, nonnegative: bool, masked: bool) -> nn.Sequential:
 
 @pytest.mark.parametrize("name", LRP_RULES)
 @pytest.mark.parametrize("shape", list(itertools.product((False, True), repeat=3)))
-def test_dense_jacobian(name: str, shape: tuple[bool, bool, bool]) -> None:
+@pytest.mark.parametrize("few", [0, 64])
+def test_dense_jacobian(name: str, shape: tuple[bool, bool, bool], few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "FEW", few)  # so that sides are formed in both ways
     rule, options, dense = LRP_RULES[name]
     _, nonnegative, masked = shape
     model = layer(*shape)
@@ -134,6 +136,18 @@ def test_an_empty_side_takes_nothing() -> None:
         recorded = walk.forward(x)
         found = (x * recorded.send(torch.ones_like(recorded.logits))[0]).sum()
         torch.testing.assert_close(found, 2 * (recorded.logits - 0.3).sum(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_a_side_of_next_to_nothing(nonnegative: bool) -> None:
+    """Products 1 and -1e-13: the negative side is no rounding of the difference of two sums."""
+    model = nn.Sequential(*([nn.ReLU()] * nonnegative), nn.Flatten(), nn.Linear(2, 1, bias=False)).double()
+    with torch.no_grad():
+        model[-1].weight.copy_(torch.tensor([[1.0, -1e-13]]))  # type: ignore[operator, union-attr]
+    x = torch.ones(1, 1, 1, 2, dtype=torch.float64)
+    walk = Walk(TracedNetwork(model), lambda call: read_composite("lrp_alpha2_beta1").choose(call, {}))
+    found = x * walk.forward(x).send()[0]
+    assert found.flatten().tolist() == pytest.approx([2, -1], rel=1e-10)
 
 
 def test_over() -> None:

@@ -34,6 +34,7 @@ RULES: dict[str, Rule] = {}  # by name
 # Times the precision: a sum below that share of its terms is nothing but their rounding. Products of half precisions
 # are summed in float32 and rounded once.
 ROUNDING = {torch.float64: 64, torch.float32: 64}
+FEW = 64  # products of an output, at most, whose sides are summed up by themselves
 
 
 def rule(*needs: str, folds: bool = False, joins: bool = False, constant_gate: bool = False) -> Callable[[Any], Any]:
@@ -57,9 +58,13 @@ def rule(*needs: str, folds: bool = False, joins: bool = False, constant_gate: b
 
 def over(numerator: Tensor, denominator: Tensor, terms: Tensor) -> Tensor:
     """Quotients; 0 where the denominator is no more than the rounding of a sum of such absolute terms."""
-    least = terms * (ROUNDING.get(denominator.dtype, 2) * torch.finfo(denominator.dtype).eps)
-    size = F.threshold(denominator.abs().sub_(least), 0.0, math.inf).add_(least)
-    return numerator / size.copysign_(denominator)
+    return numerator / _beyond_rounding(denominator.abs(), terms).copysign_(denominator)
+
+
+def _beyond_rounding(size: Tensor, terms: Tensor) -> Tensor:
+    """Values that are not negative, and infinity in the place of those that are but rounding."""
+    least = terms * (ROUNDING.get(size.dtype, 2) * torch.finfo(size.dtype).eps)
+    return F.threshold(size.sub_(least), 0.0, math.inf).add_(least)
 
 
 def over_positive(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -108,30 +113,54 @@ def _positive(values: Values, above: Tensor, absorb: bool) -> Tensor:
     return values.linear.apply(values.inputs[0], above, shift.clamp(min=0) if absorb and shift is not None else None)
 
 
+def _sides(values: Values, weight: Tensor, absorb: bool) -> tuple[Tensor, Tensor]:
+    """Z+ and -Z- where a is of either sign.
+
+    They are half the sum and the difference of the absolute products and z, by one more map. Of few products one side
+    is often next to nothing, and that difference no more than its rounding: then each is summed up by itself.
+    """
+    (a,), z, linear = values.inputs, values.output, values.linear
+    if weight[0].numel() > FEW:
+        total, spread = z if absorb else z - linear.bias(z), _spread(values, weight, False, absorb)
+        return (spread + total) / 2, (spread - total) / 2
+    shift, (up, down) = linear.shift if absorb else None, (a.clamp(min=0), (-a).clamp(min=0))
+    found = []
+    for sign in (1, -1):
+        with_a, against = (sign * weight).clamp(min=0), (-sign * weight).clamp(min=0)
+        b = None if shift is None else (sign * shift).clamp(min=0)
+        found.append(linear.apply(up, with_a, b) + linear.apply(down, against))
+    return found[0], found[1]
+
+
 @rule("inputs", "output", folds=True)
 def alpha_beta(
     call: Call, m: Tensor, values: Values, alpha: float = 2.0, beta: float = 1.0, bias: str = "absorb"
 ) -> Sent:
     (a,), z, linear, shape, absorb = values.inputs, values.output, values.linear, values.shapes[0], bias == "absorb"
-    weight, total = linear.weight, z if absorb else z - linear.bias(z)
-    relevance = m * z
+    weight, relevance = linear.weight, m * z
     if call.nonnegative:  # half the work: no product is of W's other sign
         above = weight.clamp(min=0)
         positive = _positive(values, above, absorb)
         sent = linear.transpose(over_positive(relevance, positive), shape, above).mul_(alpha)
         if not beta:
             return (sent,)
-        negative = total - positive
-        down = over(relevance, negative, positive.sub_(negative))
-        return (sent.sub_(linear.transpose(down, shape, weight.clamp(max=0)), alpha=beta),)
-    size = weight.abs()
-    spread = _spread(values, weight, False, absorb)
-    up = over(alpha * relevance, (total + spread) / 2, spread)
-    if beta:
-        down = over(beta * relevance, (total - spread) / 2, spread)
-        signed, parts = linear.transpose(up - down, shape, weight), linear.transpose(up + down, shape, size)
-    else:
+        if weight[0].numel() > FEW:
+            total = z if absorb else z - linear.bias(z)
+            negative, terms = positive - total, positive.mul_(2).sub_(total)
+        else:
+            _, negative = _sides(values, weight, absorb)
+            terms = positive + negative
+        down = relevance / _beyond_rounding(negative, terms)
+        return (sent.add_(linear.transpose(down, shape, weight.clamp(max=0)), alpha=beta),)
+    positive, negative = _sides(values, weight, absorb)
+    terms, size = positive + negative, weight.abs()
+    up = relevance / _beyond_rounding(positive, terms)
+    if not beta:
         signed, parts = linear.transpose_each(up, shape, (weight, size))
+        return ((signed + a.sign() * parts) * (alpha / 2),)
+    down = relevance / _beyond_rounding(negative, terms)
+    signed = linear.transpose(alpha * up + beta * down, shape, weight)
+    parts = linear.transpose(alpha * up - beta * down, shape, size)
     return ((signed + a.sign() * parts) / 2,)
 
 
@@ -195,8 +224,8 @@ def box(
     up, down = weight.clamp(min=0), weight.clamp(max=0)
     total, floor, ceiling = z - linear.bias(z), _at(least, up, values), _at(greatest, down, values)
     share = over(m * z, total - floor - ceiling, total.abs() + floor.abs() + ceiling.abs())
-    plain, rising, falling = linear.transpose_each(share, values.shapes[0], (weight, up, down))
-    return (Relevance(a * plain - least * rising - greatest * falling),)
+    rising, falling = linear.transpose_each(share, values.shapes[0], (up, down))
+    return (Relevance((a - least) * rising + (a - greatest) * falling),)
 
 
 def _at(bound: Tensor, weight: Tensor, values: Values) -> Tensor:
