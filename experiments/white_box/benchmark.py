@@ -8,6 +8,7 @@ Cost:       11 cells, about 45 minutes on a CPU core that does nothing else, 30 
 Deviations: random weights and noise, which bear on neither part. LRP by the tools has an epsilon of 1e-9, by ours 0.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -37,6 +38,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     part = options[options.part]
     draw = torch.Generator().manual_seed(options.seed)
     images = torch.randn(part.images, 3, part.side, part.side, generator=draw)
+    warnings.filterwarnings("ignore", module="captum")  # it sets hooks and takes gradients, as it should
     failed: dict[str, str] = {}
     find = exactness if options.part == "exact" else costs
     values = find(options, network, images, failed)

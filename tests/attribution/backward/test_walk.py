@@ -75,6 +75,17 @@ def test_one_value_in_two_places_of_an_operation() -> None:
     assert_same(found.flatten(1), start * (3 + 2 * x.flatten(1)), 1e-12)
 
 
+def test_one_part_of_a_tuple_in_two_places() -> None:
+    class Halves(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            halves = x.flatten(1).chunk(2, 1)
+            return halves[0] + 3 * halves[0] + halves[1]
+
+    x, start = torch.randn(2, 3, 2, 2, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)
+    found = walk_of(Halves(), "gradient").forward(x).send(start)[0]
+    assert_same(found.flatten(1), torch.cat([4 * start, start], 1), 1e-12)
+
+
 @pytest.mark.parametrize("kind", [Small, Gated])
 def test_sum_of_products_and_bias_shares_is_the_logit(kind: type[nn.Module]) -> None:
     """sum a m + sum b m = y for LRP-0; for LRP-epsilon with what epsilon takes."""
