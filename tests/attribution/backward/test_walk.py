@@ -137,6 +137,40 @@ def test_what_the_graph_says() -> None:
     assert not any(call.kind == "batch_norm" and call.place != "before" for call in walk.calls)
 
 
+def test_a_result_that_not_only_a_relu_takes_is_not_masked() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.layer(x)
+            return (z.relu() + z).flatten(1)
+
+    assert not any(call.masked for call in walk_of(Both(), "lrp_gamma").calls if call.kind == "convolution")
+
+
+@pytest.mark.parametrize("constant", ["number", "parameter", "scaled"])
+def test_a_constant_may_make_values_negative(constant: str) -> None:
+    """relu(x) - 1 is of either sign, in whatever form the constant is stated; without one it is not negative."""
+
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.shift = nn.Conv2d(3, 4, 3), nn.Parameter(-torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x, y = x.relu(), x.relu()
+            if constant == "scaled":
+                return self.layer(torch.add(x, y, alpha=-1)).flatten(1)
+            return self.layer(x + (-1.0 if constant == "number" else self.shift)).flatten(1)
+
+    (found,) = (call for call in walk_of(Shifted(), "lrp_gamma").calls if call.kind == "convolution")
+    assert not found.nonnegative
+    plain = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten())
+    assert all(call.nonnegative for call in walk_of(plain, "lrp_gamma").calls if call.kind == "convolution")
+
+
 class Softmax(nn.Module):
     def __init__(self) -> None:
         super().__init__()
