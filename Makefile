@@ -151,7 +151,7 @@ notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
 
 ##@ Benchmarks, as ratios in one run on this machine
 
-.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-backward bench-incremental-inference bench-occlusion
+.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion
 bench-filter-scores: $(environment) ## all filters and classes at once against algorithm 1 written out
 	$(PYTHON) benchmarks/filter_scores.py
 
@@ -163,9 +163,6 @@ bench-explanations: $(environment) ## explanations by prototypes against a forwa
 
 bench-training-step: $(environment) ## a training step with the loss against one without, and the loss formed naively
 	$(PYTHON) benchmarks/training_step.py
-
-bench-backward: $(environment) ## backward attribution methods over a forward pass, beside captum and zennit
-	$(PYTHON) benchmarks/backward.py
 
 bench-incremental-inference: $(environment) ## ablations at earlier layers against running the head on each, and grad-cam
 	$(PYTHON) benchmarks/incremental_inference.py

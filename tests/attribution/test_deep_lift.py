@@ -36,6 +36,7 @@ def test_minimum() -> None:
     for values in ([10.0, 6.0], [6.0, 10.0]):
         assert contributions(Minimum(), "reveal_cancel", values) == pytest.approx([3, 3])
         assert contributions(Minimum(), "rescale", values) == pytest.approx([6.0 * (v == 6) for v in values])
+    assert contributions(Minimum(), "rescale", [5.0, 5.0]) == [5, 0]  # the ReLU's input is 0, and was
 
 
 class TwoUnits(nn.Module):
@@ -93,9 +94,10 @@ def test_the_gradient_times_the_difference_on_linear_networks() -> None:
         assert_same(DeepLIFT(model, rule, baseline).relevance(x, [1, 3]), expected, 1e-12)  # type: ignore[arg-type]
 
 
-def test_an_image_that_is_its_baseline() -> None:
+@pytest.mark.parametrize("kind", [Small, Gated])
+def test_an_image_that_is_its_baseline(kind: type[nn.Module]) -> None:
     """Nothing differs: no contributions, and multipliers that are the gradient."""
-    model, x = small(), images(1)
+    model, x = small(kind), images(1)
     for rule in ("rescale", "reveal_cancel"):
         method = DeepLIFT(model, rule, x)  # type: ignore[arg-type]
         assert torch.equal(method.relevance(x, 1), torch.zeros_like(x))

@@ -99,3 +99,26 @@ def test_refusals() -> None:
             method(x.float())
     with pytest.raises(UserError, match="chunk must be at least 1, not 0"):
         Gradient(Small(), chunk=0)
+
+
+@pytest.mark.parametrize("name", ["gradient", "lrp"])
+def test_chunks_are_halved_where_memory_runs_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass of more than two images runs out of memory; the maps are those of all at once."""
+    model, x = small(), images(7)
+    method = METHODS[name](model)
+    expected, sizes, record = method.relevance(x, 1), list[int](), type(method).record
+
+    def failing(self: InputMethod, images: torch.Tensor) -> object:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return record(self, images)
+
+    monkeypatch.setattr(type(method), "record", failing)
+    assert_same(method.relevance(x, 1), expected, 1e-10)
+    assert sizes == [7, 4, 2, 2, 2, 1]
+    assert_same(method(x, 1), method.reduce(expected), 1e-10)
+    assert_same(method.every_class(x)[:, 1], expected, 1e-10)
+    monkeypatch.setattr(type(method), "record", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    with pytest.raises(torch.OutOfMemoryError):
+        method(x, 1)

@@ -161,3 +161,16 @@ def test_complexity_counts_what_is_asked_of_the_head(places: Path, monkeypatch: 
     assert record["details"]["maps"] == [128, 8, 8] and record["values"]["ablations"] == 64
     page = (places / "results/pixel_ablation_cam/complexity.md").read_text()
     assert "64 ablations at relu3 of 3-conv network" in page and "| 128 x 8 x 8 | 2 | Pixel Ablation-CAM | 64 |" in page
+
+
+def test_processor_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each function over the mean of the reference before and after it; the median of the rounds."""
+    clock, forwards = [0.0], iter([1.0, 3.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
+    monkeypatch.setattr(cost.time, "process_time", lambda: clock[0])
+
+    def takes(seconds: float | None = None) -> None:
+        clock[0] += next(forwards) if seconds is None else seconds
+
+    found = cost.processor_ratios({"four": lambda: takes(4.0), "one": lambda: takes(1.0)}, takes, 3)
+    # Rounds: forward passes of 1, 3, 1, then 1, 1, 1, then 2, 2, 2 seconds about the two.
+    assert found == {"four": 2.0, "one": 0.5}

@@ -1,8 +1,9 @@
 """Attribution methods that give the relevance of each input value: signed, at the input's size."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import fields
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from xcnn.device import at_least_float32, full_precision
 from xcnn.errors import UserError
 from xcnn.models.checks import fitting_images
 
+T = TypeVar("T")
 # What a pass keeps of an image, over the image's own size: 100 to 200 for torchvision's networks at 224 px.
 KEPT = 256
 LEAST = 4  # images at a time, however little memory is free: fewer take far more time for each
@@ -24,7 +26,7 @@ class InputMethod(Method):
 
     Args:
         model: network from images (N, C, H, W) to logits (N, classes).
-        chunk: number of images at a time; None fits the free memory.
+        chunk: number of images at a time; None fits the free memory. Halved where a GPU's memory runs out all the same.
     """
 
     absolute: ClassVar[bool] = False  # whether a map is the greatest absolute value over the channels, or their sum
@@ -57,12 +59,13 @@ class InputMethod(Method):
             UserError: as for `explain`.
         """
         chosen = _checked(images, targets)
-        parts = []
-        for part in self._parts(images):
+
+        def found(part: slice) -> Tensor:
             batch = self._batch(images[part], None if chosen is None else chosen[part])
             with full_precision(images.device):
-                parts.append(at_least_float32(self._finite(self.attribute(batch))))
-        return torch.cat(parts)
+                return at_least_float32(self._finite(self.attribute(batch)))
+
+        return torch.cat(self._part_by_part(images, found))
 
     def every_class(self, images: Tensor) -> Tensor:
         """Relevance for every class at once (N, classes, C, H, W), from one forward pass.
@@ -71,23 +74,21 @@ class InputMethod(Method):
             UserError: as for `explain`.
         """
         _checked(images, None)
-        parts = []
-        for part in self._parts(images):
+
+        def found(part: slice) -> Tensor:
             batch = self._batch(images[part])
+            each = []
             with full_precision(images.device):
-                each = []
                 for target in range(batch.logits.shape[1]):
                     batch.targets = torch.full_like(batch.targets, target)
                     each.append(at_least_float32(self._finite(self.attribute(batch))))
-            parts.append(torch.stack(each, 1))
-        return torch.cat(parts)
+            return torch.stack(each, 1)
+
+        return torch.cat(self._part_by_part(images, found))
 
     def explain(self, images: Tensor, targets: Targets = None) -> Explanation:
-        chosen = _checked(images, targets)
-        found = [
-            super(InputMethod, self).explain(images[part], None if chosen is None else chosen[part])
-            for part in self._parts(images)
-        ]
+        chosen, explain = _checked(images, targets), super().explain
+        found = self._part_by_part(images, lambda part: explain(images[part], None if chosen is None else chosen[part]))
         if len(found) == 1:
             return found[0]
         names = [field.name for field in fields(Explanation)]
@@ -101,11 +102,22 @@ class InputMethod(Method):
         self._set_targets(batch, chosen, batch.logits.isfinite().flatten(1).all(1), "the logits")
         return batch
 
-    def _parts(self, images: Tensor) -> list[slice]:
-        """The chunks of a batch."""
+    def _part_by_part(self, images: Tensor, function: Callable[[slice], T]) -> list[T]:
+        """What a function gives of each chunk of a batch; chunks are halved where memory runs out."""
         check_finite(images)
-        size = self.chunk or fitting(images)
-        return [slice(i, i + size) for i in range(0, max(1, len(images)), size)]
+        size, start, found = min(self.chunk or fitting(images), max(1, len(images))), 0, list[T]()
+        while start < max(1, len(images)):
+            try:
+                found.append(function(slice(start, start + size)))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+            else:
+                start += size
+                continue
+            size = (size + 1) // 2  # out here: the error held what the failed pass had kept
+            torch.cuda.empty_cache()
+        return found
 
     def _finite(self, relevance: Tensor) -> Tensor:
         if not relevance.isfinite().all():

@@ -212,8 +212,17 @@ class Setup:
         return self._placed(subject)
 
     def attribution(self, subject: Subject) -> Method:
-        """The configured attribution method of a subject's network."""
-        method: Method = build(self._cfg.attribution)(subject.network)
+        """The configured attribution method of a subject's network.
+
+        Raises:
+            UserError: an option that the method has not, such as a layer for one that explains the input.
+        """
+        make = build(self._cfg.attribution)
+        known = list(inspect.signature(make.func).parameters)
+        if unknown := [name for name in make.keywords if name not in known]:
+            why = ": it explains the input, not the features at a layer" if unknown[0] == "layer" else ""
+            raise UserError(f"{make.func.__name__} has no {unknown[0]}{why}. It has {', '.join(known[1:])}.")
+        method: Method = make(subject.network)
         return method
 
     @property

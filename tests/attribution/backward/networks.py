@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
 from tests.attribution.networks import randomise
+from xcnn.models import conv3, small_vgg16
 
 
 class Small(nn.Module):
@@ -38,14 +40,14 @@ class Small(nn.Module):
 
 
 class Gated(nn.Module):
-    """A squeeze-and-excitation block, SiLU, GELU, hardswish, ReLU6, LayerNorm and a scale, as in later networks."""
+    """A squeeze-and-excitation block, SiLU, GELU, hardswish, ReLU6, LayerNorm, GroupNorm and a scale."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.norm = nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8)
         self.squeeze, self.excite = nn.Conv2d(8, 2, 1), nn.Conv2d(2, 8, 1)
         self.wide, self.narrow = nn.Linear(8, 12), nn.Linear(12, 8)
-        self.layer_norm = nn.LayerNorm(8)
+        self.layer_norm, self.group_norm = nn.LayerNorm(8), nn.GroupNorm(2, 8)
         self.scale = nn.Parameter(torch.ones(8, 1, 1))
         self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
         self.head = nn.Linear(8, 5)
@@ -53,11 +55,12 @@ class Gated(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = F.silu(self.norm(self.stem(images)))
         x = x * torch.sigmoid(self.excite(F.silu(self.squeeze(x.mean((2, 3), keepdim=True)))))
-        y = self.layer_norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y = self.layer_norm(self.group_norm(self.depthwise(x)).permute(0, 2, 3, 1))
         x = x + self.scale * self.narrow(F.gelu(self.wide(y))).permute(0, 3, 1, 2)
         x = F.hardswish(x) + F.relu6(3 * x)
         first, second = x.chunk(2, 1)
-        return self.head(F.layer_norm(torch.cat([second, first], 1).mean((2, 3)), (8,)))
+        x = F.group_norm(torch.cat([second, first], 1), 4, eps=0.1)
+        return self.head(F.layer_norm(torch.relu(x).mean((2, 3)), (8,)))
 
 
 class Plain(nn.Module):
@@ -108,9 +111,16 @@ LARGE: dict[str, tuple[Callable[..., nn.Module], int]] = {
     "vgg16_bn": (torchvision.models.vgg16_bn, 32),
     "densenet121": (torchvision.models.densenet121, 32),
     "mobilenet_v2": (torchvision.models.mobilenet_v2, 32),
+    "mobilenet_v3_small": (torchvision.models.mobilenet_v3_small, 32),
+    "mobilenet_v3_large": (torchvision.models.mobilenet_v3_large, 32),
     "googlenet": (lambda **k: torchvision.models.googlenet(init_weights=False, **k), 32),
     "efficientnet_b0": (torchvision.models.efficientnet_b0, 32),
     "convnext_tiny": (torchvision.models.convnext_tiny, 32),
+    "timm/resnet26d": (lambda **k: timm.create_model("resnet26d", **k), 32),
+    "timm/seresnet33ts": (lambda **k: timm.create_model("seresnet33ts", **k), 32),
+    "timm/resnet50_gn": (lambda **k: timm.create_model("resnet50_gn", **k), 32),
+    "conv3": (lambda num_classes: conv3(num_classes), 32),
+    "small_vgg16": (lambda num_classes: small_vgg16(num_classes, 32), 32),
 }
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.attribution.networks import assert_same, randomise
-from xcnn.attribution.backward import RULES, Choice, Composite, Walk, read_composite
-from xcnn.attribution.backward.rules import over
+from xcnn.attribution.backward import RULES, Choice, Composite, Walk, read_composite, rules
+from xcnn.attribution.backward.rules import over, over_positive
 from xcnn.models.graph import TracedNetwork
 
 Dense = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -94,7 +95,9 @@ def layer(convolution: bool, nonnegative: bool, masked: bool) -> nn.Sequential:
 
 @pytest.mark.parametrize("name", LRP_RULES)
 @pytest.mark.parametrize("shape", list(itertools.product((False, True), repeat=3)))
-def test_dense_jacobian(name: str, shape: tuple[bool, bool, bool]) -> None:
+@pytest.mark.parametrize("few", [0, 64])
+def test_dense_jacobian(name: str, shape: tuple[bool, bool, bool], few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "FEW", few)  # so that sides are formed in both ways
     rule, options, dense = LRP_RULES[name]
     _, nonnegative, masked = shape
     model = layer(*shape)
@@ -135,10 +138,22 @@ def test_an_empty_side_takes_nothing() -> None:
         torch.testing.assert_close(found, 2 * (recorded.logits - 0.3).sum(), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_a_side_of_next_to_nothing(nonnegative: bool) -> None:
+    """Products 1 and -1e-13: the negative side is no rounding of the difference of two sums."""
+    model = nn.Sequential(*([nn.ReLU()] * nonnegative), nn.Flatten(), nn.Linear(2, 1, bias=False)).double()
+    with torch.no_grad():
+        model[-1].weight.copy_(torch.tensor([[1.0, -1e-13]]))  # type: ignore[operator, union-attr]
+    x = torch.ones(1, 1, 1, 2, dtype=torch.float64)
+    walk = Walk(TracedNetwork(model), lambda call: read_composite("lrp_alpha2_beta1").choose(call, {}))
+    found = x * walk.forward(x).send()[0]
+    assert found.flatten().tolist() == pytest.approx([2, -1], rel=1e-10)
+
+
 def test_over() -> None:
     numerator, denominator = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 0.0, 1e-7])
-    assert over(numerator, denominator).tolist() == [0.5, 0, pytest.approx(1e7)]
-    assert over(numerator, denominator, torch.ones(3)).tolist() == [0.5, 0, 0]
+    assert over_positive(numerator, denominator).tolist() == [0.5, 0, pytest.approx(1e7)]
+    assert over(numerator, -denominator, torch.ones(3)).tolist() == [pytest.approx(-0.5), 0, 0]
 
 
 def through(model: nn.Module, composite: str, x: Tensor, start: Tensor) -> Tensor:
@@ -161,6 +176,7 @@ def test_activations_by_hand() -> None:
     assert found(nn.LeakyReLU(0.5), "lrp_0") == [0.5, 1, -3, 4]
     assert found(nn.Hardswish(), "lrp_0") == [pytest.approx(1 / 6), 1, -2, 4]
     assert found(nn.SiLU(), "lrp_0") == pytest.approx((start * torch.sigmoid(x))[0].tolist())
+    assert found(nn.Mish(), "lrp_0") == pytest.approx((start * F.softplus(x).tanh())[0].tolist())
     normal = torch.distributions.Normal(0.0, 1.0).cdf(x)
     assert found(nn.GELU(), "lrp_0") == pytest.approx((start * normal)[0].tolist())
     tanh = nn.GELU("tanh")(x) / x
@@ -190,3 +206,16 @@ def test_layer_norm_keeps_its_deviation() -> None:
     centred = norm.weight * (leaf - leaf.mean(1, keepdim=True)) / deviation  # type: ignore[operator]
     assert_same(through(norm, "lrp_0", x, start), torch.autograd.grad(centred, leaf, start)[0].detach())
     assert_same(through(norm, "gradient", x, start), torch.autograd.grad(norm(leaf), leaf, start)[0])
+
+
+def test_group_norm_keeps_its_deviation() -> None:
+    torch.manual_seed(0)
+    norm, x = randomise(nn.GroupNorm(2, 4)), torch.randn(2, 4, 3, 3, dtype=torch.float64)
+    model = nn.Sequential(norm, nn.Flatten())
+    start = torch.randn(2, 36, dtype=torch.float64)
+    leaf = x.clone().requires_grad_()
+    rows = leaf.view(2, 2, 18)
+    deviation = (rows.detach().var(2, correction=0, keepdim=True) + norm.eps).sqrt()  # type: ignore[operator]
+    normed = ((rows - rows.mean(2, keepdim=True)) / deviation).view(2, 4, 3, 3)
+    scaled = (normed * norm.weight[:, None, None]).flatten(1)  # type: ignore[index]
+    assert_same(through(model, "lrp_0", x, start), torch.autograd.grad(scaled, leaf, start)[0].detach())

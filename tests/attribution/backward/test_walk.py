@@ -75,6 +75,17 @@ def test_one_value_in_two_places_of_an_operation() -> None:
     assert_same(found.flatten(1), start * (3 + 2 * x.flatten(1)), 1e-12)
 
 
+def test_one_part_of_a_tuple_in_two_places() -> None:
+    class Halves(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            halves = x.flatten(1).chunk(2, 1)
+            return halves[0] + 3 * halves[0] + halves[1]
+
+    x, start = torch.randn(2, 3, 2, 2, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)
+    found = walk_of(Halves(), "gradient").forward(x).send(start)[0]
+    assert_same(found.flatten(1), torch.cat([4 * start, start], 1), 1e-12)
+
+
 @pytest.mark.parametrize("kind", [Small, Gated])
 def test_sum_of_products_and_bias_shares_is_the_logit(kind: type[nn.Module]) -> None:
     """sum a m + sum b m = y for LRP-0; for LRP-epsilon with what epsilon takes."""
@@ -92,6 +103,8 @@ def test_sum_of_products_and_bias_shares_is_the_logit(kind: type[nn.Module]) -> 
                 taken.append((values.linear.bias(m) * m).flatten(1).sum(1))
             if call.kind == "layer_norm" and values.argument(3, "bias") is not None:
                 taken.append((values.argument(3, "bias").detach() * m).flatten(1).sum(1))
+            if call.kind == "group_norm" and values.argument(3, "bias") is not None:
+                taken.append(m.sum((2, 3)) @ values.argument(3, "bias").detach())
 
         recorded = walk_of(model, composite).forward(x)
         m, _ = recorded.send(watch=watch)
@@ -122,6 +135,40 @@ def test_what_the_graph_says() -> None:
     assert by_place["conv2"].nonnegative and not by_place["conv2"].masked  # an addition takes it
     assert by_place["hidden"].nonnegative and not by_place["last"].masked
     assert not any(call.kind == "batch_norm" and call.place != "before" for call in walk.calls)
+
+
+def test_a_result_that_not_only_a_relu_takes_is_not_masked() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.layer(x)
+            return (z.relu() + z).flatten(1)
+
+    assert not any(call.masked for call in walk_of(Both(), "lrp_gamma").calls if call.kind == "convolution")
+
+
+@pytest.mark.parametrize("constant", ["number", "parameter", "scaled"])
+def test_a_constant_may_make_values_negative(constant: str) -> None:
+    """relu(x) - 1 is of either sign, in whatever form the constant is stated; without one it is not negative."""
+
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.shift = nn.Conv2d(3, 4, 3), nn.Parameter(-torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x, y = x.relu(), x.relu()
+            if constant == "scaled":
+                return self.layer(torch.add(x, y, alpha=-1)).flatten(1)
+            return self.layer(x + (-1.0 if constant == "number" else self.shift)).flatten(1)
+
+    (found,) = (call for call in walk_of(Shifted(), "lrp_gamma").calls if call.kind == "convolution")
+    assert not found.nonnegative
+    plain = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten())
+    assert all(call.nonnegative for call in walk_of(plain, "lrp_gamma").calls if call.kind == "convolution")
 
 
 class Softmax(nn.Module):
@@ -155,6 +202,36 @@ def test_operations_without_a_rule() -> None:
         LRP(opaque)
     with pytest.raises(UserError, match="no rule for sigmoid"):
         LRP(nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Sigmoid()))
+
+
+class Attending(nn.Module):
+    def __init__(self, module: bool) -> None:
+        super().__init__()
+        self.block = nn.MultiheadAttention(4, 2, batch_first=True) if module else Weighing()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(2)
+        return (
+            self.block(x, x, x, need_weights=False)[0]
+            if isinstance(self.block, nn.MultiheadAttention)
+            else self.block(x)
+        ).flatten(1)
+
+
+class Weighing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.softmax(2) + x
+
+
+def test_attention_is_refused_with_its_place_and_what_serves() -> None:
+    serves = "use Gradient, IntegratedGradients or SmoothGrad, which need no rules"
+    for kind in (LRP, DeepLIFT):
+        with pytest.raises(UserError, match=rf"no rule for multiheadattention \(.*in layer 'block'\).*{serves}"):
+            kind(Attending(module=True))
+        with pytest.raises(UserError, match=rf"no rule for softmax \(softmax, in layer 'block'\).*{serves}"):
+            kind(Attending(module=False))
+    for module in (True, False):
+        assert Gradient(Attending(module)).relevance(torch.rand(2, 3, 2, 2), 1).abs().max() > 0
 
 
 @pytest.mark.parametrize("composite", ["lrp_epsilon", "lrp_gamma", "lrp_alpha1_beta0", "epsilon_gamma_box"])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xcnn.attribution.backward.calls import Call
 from xcnn.attribution.backward.operations import derivative
-from xcnn.attribution.backward.rules import layer_norm_parts, over, rule, scatter
+from xcnn.attribution.backward.rules import norm_parts, over, rule, scatter
 from xcnn.attribution.backward.walk import Sent, Values
 
 __all__ = ["rescale", "reveal_cancel"]
@@ -22,9 +22,15 @@ def _pair(values: Values) -> tuple[Tensor, Tensor]:
 
 @rule("inputs")
 def rescale(call: Call, m: Tensor, values: Values) -> Sent:
-    """m dy / dz; where dz is nearly 0, the derivative halfway, which is as near."""
+    """m dy / dz; where dz is nearly 0, the derivative halfway, which is as near.
+
+    A ReLU's dy / dz is max(z, z0) / |dz|, brought into [0, 1].
+    """
     z, z0 = _pair(values)
     step = z - z0
+    if call.kind == "relu":
+        distance = step.abs_().add_(torch.finfo(z.dtype).tiny)
+        return (torch.maximum(z, z0).div_(distance).clamp_(0, 1).mul_(m),)
     near = step.abs() <= torch.finfo(z.dtype).eps ** 0.5 * (z.abs() + z0.abs())
     slope = (values.run(z) - values.run(z0)) / step.masked_fill(near, 1)
     if near.any():
@@ -80,16 +86,18 @@ def product_difference(call: Call, m: Tensor, values: Values) -> Sent:
 
 
 @rule("inputs")
-def layer_norm_difference(call: Call, m: Tensor, values: Values) -> Sent:
-    """Centring, square, mean, reciprocal root and product in turn, each exact, with no division by a difference."""
-    x, x0 = _pair(values)
-    dims, weight, eps = layer_norm_parts(values)
+def norm_difference(call: Call, m: Tensor, values: Values) -> Sent:
+    """LayerNorm or GroupNorm: centring, square, mean, reciprocal root and product in turn, each exact.
+
+    There is no division by a difference.
+    """
+    shape, dims, weight, eps = norm_parts(call, values)
+    x, x0 = values.inputs[0].reshape(shape), _pair(values)[1].reshape(1, *shape[1:])
+    m = (m if weight is None else m * weight).reshape(shape)
     c, c0 = (each - each.mean(dims, keepdim=True) for each in (x, x0))
     r, r0 = ((each.square().mean(dims, keepdim=True) + eps).rsqrt() for each in (c, c0))
-    m = m if weight is None else m * weight
-    middle = (c + c0) / 2
-    to_root = (m * middle).sum(dims, keepdim=True)
+    to_root = (m * (c + c0) / 2).sum(dims, keepdim=True)
     to_variance = -to_root * (r * r0) * (r * r0) / (r + r0)  # dr = r - r0 = -dv r^2 r0^2 / (r + r0)
-    count = torch.Size(x.shape[d] for d in dims).numel()
+    count = torch.Size(shape[d] for d in dims).numel()
     centred = m * (r + r0) / 2 + to_variance * (c + c0) / count
-    return (centred - centred.mean(dims, keepdim=True),)
+    return ((centred - centred.mean(dims, keepdim=True)).view(values.shapes[0]),)

@@ -1,6 +1,6 @@
 """The linear map of a convolution, a linear layer or a BatchNorm, alone or as a pair, and its transpose."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,10 @@ from xcnn.models.graph import TracedNetwork, operation
 
 __all__ = ["LinearMap"]
 
+Apply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+JOINED = 4  # inputs of a convolution, at most, for which the transposes of several weights are formed as one
+PHASED = 6  # inputs of a convolution, at most, for which its transpose is a convolution for each phase of the stride
+
 
 class LinearMap:
     """z = W a + b, with the weights as they are now.
@@ -21,25 +25,27 @@ class LinearMap:
     A BatchNorm after the map scales W's outputs and shifts b; its epsilon is in both. Alone it is a diagonal W.
 
     Args:
-        apply: (a, W) -> W a; None for a BatchNorm alone.
+        apply: (a, W, b or None) -> W a + b; None for a BatchNorm alone.
         transposed: (m, W, shape of a) -> W^T m.
         weight: W without the BatchNorm.
         bias: b without the BatchNorm (outputs,), or None.
         channel_dim: dimension of the outputs in z; -1 for linear layers.
         norm: scale and shift (outputs,) of the BatchNorm that follows.
+        inputs: number of W's inputs, where they are its second dimension and each output has all of them.
     """
 
     def __init__(
         self,
-        apply: Callable[[Tensor, Tensor], Tensor] | None,
+        apply: Apply | None,
         transposed: Callable[[Tensor, Tensor, torch.Size], Tensor] | None,
         weight: Tensor,
         bias: Tensor | None,
         channel_dim: int = 1,
         norm: tuple[Tensor, Tensor] | None = None,
+        inputs: int | None = None,
     ) -> None:
         self._apply, self._transposed, self._weight = apply, transposed, weight
-        self._dim = channel_dim
+        self._dim, self._inputs = channel_dim, inputs
         self.scale = None
         if norm is not None:
             self.scale, shift = norm
@@ -71,8 +77,8 @@ class LinearMap:
             stride, padding, dilation, groups = module.stride, module.padding, module.dilation, module.groups
             padded = module.padding_mode != "zeros" or isinstance(padding, str)
 
-            def apply(a: Tensor, w: Tensor) -> Tensor:
-                return module._conv_forward(a, w, None)
+            def apply(a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+                return module._conv_forward(a, w, b)
         else:
             stride, padding, dilation = (
                 _tuple(argument(node, 3 + i, name, default), dims)
@@ -82,10 +88,14 @@ class LinearMap:
             padded = isinstance(padding, str)
             function = getattr(F, f"conv{dims}d")
 
-            def apply(a: Tensor, w: Tensor) -> Tensor:
-                return function(a, w, None, stride, padding, dilation, groups)
+            def apply(a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+                return function(a, w, b, stride, padding, dilation, groups)
+
+        phased = dims == 2 and groups == 1 and len({*stride}) == len({*padding}) == 1 and {*dilation} == {1}
 
         def transposed(m: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
+            if phased and w.shape[1] <= PHASED and w.shape[2] == w.shape[3]:
+                return _phase_by_phase(m, w, shape, stride[0], padding[0])
             a = m.new_zeros(()).expand(shape)
             result: Tensor = torch.ops.aten.convolution_backward(
                 m, a, w, None, stride, padding, dilation, False, [0] * dims, groups, (True, False, False)
@@ -93,7 +103,7 @@ class LinearMap:
             return result
 
         back = _by_autograd(apply) if padded else transposed
-        return cls(apply, back, weight.detach(), _detached(bias), 1, parts)
+        return cls(apply, back, weight.detach(), _detached(bias), 1, parts, weight.shape[1] if groups == 1 else None)
 
     @property
     def weight(self) -> Tensor:
@@ -102,9 +112,12 @@ class LinearMap:
             return self._weight
         return self._weight * self.scale.view(-1, *(1,) * (self._weight.ndim - 1))
 
-    def apply(self, a: Tensor, weight: Tensor) -> Tensor:
-        """W a, without the bias, with a weight in the place of W."""
-        return a * _along(weight, a, self._dim) if self._apply is None else self._apply(a, weight)
+    def apply(self, a: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """W a + b with a weight and a bias (outputs,) in the place of W and b; without a bias where it is None."""
+        if self._apply is not None:
+            return self._apply(a, weight, bias)
+        product = a * _along(weight, a, self._dim)
+        return product if bias is None else product + _along(bias, a, self._dim)
 
     def transpose(self, m: Tensor, shape: torch.Size, weight: Tensor | None = None) -> Tensor:
         """W^T m, of a's shape, or with a weight in the place of W."""
@@ -115,6 +128,19 @@ class LinearMap:
         if self._transposed is None:
             return m * _along(weight, m, self._dim)
         return self._transposed(m, weight, shape)
+
+    def transpose_each(self, m: Tensor, shape: torch.Size, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """W^T m of a's shape for each of several weights in the place of W."""
+        if self._inputs is not None and self._inputs <= JOINED:
+            # So few inputs leave the processor idle: one transpose for all of them takes the time of one.
+            joined = torch.Size((shape[0], self._inputs * len(weights), *shape[2:]))
+            return self.transpose(m, joined, torch.cat(tuple(weights), 1)).chunk(len(weights), 1)
+        return tuple(self.transpose(m, shape, weight) for weight in weights)
+
+    @property
+    def shift(self) -> Tensor | None:
+        """b (outputs,); None where there is none."""
+        return self._bias
 
     def bias(self, z: Tensor) -> Tensor:
         """b in a shape that can be added to z."""
@@ -155,18 +181,35 @@ def _transposed_convolution(
         rest = tuple(argument(node, 3 + i, *name) for i, name in enumerate(names))
     function = getattr(F, f"conv_transpose{dims}d")
 
-    def apply(a: Tensor, w: Tensor) -> Tensor:
-        result: Tensor = function(a, w, None, *rest)
+    def apply(a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        result: Tensor = function(a, w, b, *rest)
         return result
 
     return LinearMap(apply, _by_autograd(apply), weight.detach(), _detached(bias))
 
 
-def _by_autograd(apply: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor, torch.Size], Tensor]:
+def _phase_by_phase(m: Tensor, weight: Tensor, shape: torch.Size, stride: int, padding: int) -> Tensor:
+    """The transpose of a convolution as one convolution whose outputs are the phases of the stride.
+
+    An input at s q + r - padding meets the weights at s t + r, t = 0 .. T - 1, of the outputs q - t. A fraction of the
+    time of the transpose itself, where the inputs are the three channels of an image.
+    """
+    (outputs, inputs, side, _), s = weight.shape, stride
+    taps = -(-side // s)
+    end = taps * s - side
+    phases = F.pad(weight, (0, end, 0, end)).view(outputs, inputs, taps, s, taps, s)
+    phases = phases.permute(1, 3, 5, 0, 2, 4).reshape(inputs * s * s, outputs, taps, taps).flip(2, 3)
+    result = F.pixel_shuffle(F.conv2d(m, phases, None, 1, taps - 1), s)
+    height, width = shape[2:]
+    right, below = padding + width - result.shape[3], padding + height - result.shape[2]
+    return F.pad(result, (-padding, right, -padding, below))
+
+
+def _by_autograd(apply: Apply) -> Callable[[Tensor, Tensor, torch.Size], Tensor]:
     def transposed(m: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
         with torch.enable_grad():
             a = m.new_zeros(shape, requires_grad=True)
-            return torch.autograd.grad(apply(a, w), a, m)[0]
+            return torch.autograd.grad(apply(a, w, None), a, m)[0]
 
     return transposed
 

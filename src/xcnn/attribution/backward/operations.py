@@ -33,6 +33,7 @@ _MODULES: tuple[tuple[Any, str], ...] = (
     (nn.Linear, "linear"),
     (batchnorm._BatchNorm, "batch_norm"),
     (nn.LayerNorm, "layer_norm"),
+    (nn.GroupNorm, "group_norm"),
     ((pooling._MaxPoolNd, pooling._AdaptiveMaxPoolNd), "max_pool"),
     *((getattr(nn, name), name.lower()) for name in ("ReLU", "ReLU6", "SiLU", "GELU", "Mish", "Sigmoid", "Tanh")),
     *((getattr(nn, name), name.lower()) for name in ("ELU", "CELU", "SELU", "Hardtanh", "Softplus", "Softsign")),
@@ -44,9 +45,9 @@ _FUNCTIONS = {
     **{f"conv_transpose{d}d": "convolution" for d in (1, 2, 3)},
     **{f"max_pool{d}d": "max_pool" for d in (1, 2, 3)},
     **{f"adaptive_max_pool{d}d": "max_pool" for d in (1, 2, 3)},
-    **{name: name for name in ("linear", "batch_norm", "layer_norm", "relu", "relu6", "silu", "gelu", "mish", "elu")},
+    **{name: name for name in ("linear", "batch_norm", "layer_norm", "group_norm", "relu", "relu6", "silu", "gelu")},
     **{name: name for name in ("sigmoid", "tanh", "celu", "selu", "hardtanh", "softplus", "softsign", "prelu")},
-    **{name: name for name in ("hardswish", "hardsigmoid", "softmax", "leaky_relu")},
+    **{name: name for name in ("hardswish", "hardsigmoid", "softmax", "leaky_relu", "mish", "elu")},
 }
 KINDS = frozenset([*_FUNCTIONS.values(), "affine", "gated", "multiply", "opaque"])
 _PRODUCTS = ("mul", "multiply")

@@ -34,6 +34,7 @@ RULES: dict[str, Rule] = {}  # by name
 # Times the precision: a sum below that share of its terms is nothing but their rounding. Products of half precisions
 # are summed in float32 and rounded once.
 ROUNDING = {torch.float64: 64, torch.float32: 64}
+FEW = 64  # products of an output, at most, whose sides are summed up by themselves
 
 
 def rule(*needs: str, folds: bool = False, joins: bool = False, constant_gate: bool = False) -> Callable[[Any], Any]:
@@ -55,11 +56,20 @@ def rule(*needs: str, folds: bool = False, joins: bool = False, constant_gate: b
     return enter
 
 
-def over(numerator: Tensor, denominator: Tensor, terms: Tensor | float = 0.0) -> Tensor:
-    """Quotients; 0 where the denominator is 0, or no more than the rounding of a sum of such absolute terms."""
-    least = terms * (ROUNDING.get(denominator.dtype, 2) * torch.finfo(denominator.dtype).eps)
-    empty = denominator.abs() <= least
-    return torch.where(empty, 0, numerator / denominator.masked_fill(empty, 1))
+def over(numerator: Tensor, denominator: Tensor, terms: Tensor) -> Tensor:
+    """Quotients; 0 where the denominator is no more than the rounding of a sum of such absolute terms."""
+    return numerator / _beyond_rounding(denominator.abs(), terms).copysign_(denominator)
+
+
+def _beyond_rounding(size: Tensor, terms: Tensor) -> Tensor:
+    """Values that are not negative, and infinity in the place of those that are but rounding."""
+    least = terms * (ROUNDING.get(size.dtype, 2) * torch.finfo(size.dtype).eps)
+    return F.threshold(size.sub_(least), 0.0, math.inf).add_(least)
+
+
+def over_positive(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Quotients by what is never negative; 0 where it is 0."""
+    return numerator / F.threshold(denominator, 0.0, math.inf)
 
 
 # Linear maps
@@ -81,41 +91,77 @@ def transpose(call: Call, m: Any, values: Values) -> Sent:
 @rule("output", folds=True)
 def epsilon(call: Call, m: Tensor, values: Values, epsilon: float = 1e-6, bias: str = "absorb") -> Sent:
     z, linear = values.output, values.linear
-    total = z if bias == "absorb" else z - linear.bias(z)
-    stabilised = total + torch.full_like(total, epsilon).copysign(total)
-    return (linear.transpose(m * z / stabilised, values.shapes[0]),)
-
-
-def _parts(call: Call, values: Values) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of the products aw: the sum, the sums of the positive and of the negative ones; and the bias."""
-    (a,), z, linear = values.inputs, values.output, values.linear
-    bias = linear.bias(z)
-    total = z - bias
-    if call.nonnegative:
-        positive = linear.apply(a, linear.weight.clamp(min=0))
+    if bias == "absorb":  # z / (z + eps sign z) = |z| / (|z| + eps)
+        size = z.abs()
+        share = m * size.div_(size + epsilon)
     else:
-        positive = (total + linear.apply(a.abs(), linear.weight.abs())) / 2
-    return total, positive, total - positive, bias
+        total = z - linear.bias(z)
+        share = m * z / (total + torch.full_like(total, epsilon).copysign_(total))
+    return (linear.transpose(share, values.shapes[0]),)
+
+
+def _spread(values: Values, weight: Tensor, nonnegative: bool, absorb: bool) -> Tensor:
+    """Sum of the absolute products |a||w|, and of |b| where it is absorbed."""
+    (a,), shift = values.inputs, values.linear.shift
+    b = shift.abs() if absorb and shift is not None else None
+    return values.linear.apply(a if nonnegative else a.abs(), weight.abs(), b)
+
+
+def _positive(values: Values, above: Tensor, absorb: bool) -> Tensor:
+    """Z+ where no a is negative: W+ a, and b+ where it is absorbed."""
+    shift = values.linear.shift
+    return values.linear.apply(values.inputs[0], above, shift.clamp(min=0) if absorb and shift is not None else None)
+
+
+def _sides(values: Values, weight: Tensor, absorb: bool) -> tuple[Tensor, Tensor]:
+    """Z+ and -Z- where a is of either sign.
+
+    They are half the sum and the difference of the absolute products and z, by one more map. Of few products one side
+    is often next to nothing, and that difference no more than its rounding: then each is summed up by itself.
+    """
+    (a,), z, linear = values.inputs, values.output, values.linear
+    if weight[0].numel() > FEW:
+        total, spread = z if absorb else z - linear.bias(z), _spread(values, weight, False, absorb)
+        return (spread + total) / 2, (spread - total) / 2
+    shift, (up, down) = linear.shift if absorb else None, (a.clamp(min=0), (-a).clamp(min=0))
+    found = []
+    for sign in (1, -1):
+        with_a, against = (sign * weight).clamp(min=0), (-sign * weight).clamp(min=0)
+        b = None if shift is None else (sign * shift).clamp(min=0)
+        found.append(linear.apply(up, with_a, b) + linear.apply(down, against))
+    return found[0], found[1]
 
 
 @rule("inputs", "output", folds=True)
 def alpha_beta(
     call: Call, m: Tensor, values: Values, alpha: float = 2.0, beta: float = 1.0, bias: str = "absorb"
 ) -> Sent:
-    linear, relevance, shape = values.linear, m * values.output, values.shapes[0]
-    _, positive, negative, b = _parts(call, values)
-    terms = positive - negative
-    if bias == "absorb":
-        positive, negative, terms = positive + b.clamp(min=0), negative + b.clamp(max=0), terms + b.abs()
-    up = over(alpha * relevance, positive, terms)
-    if call.nonnegative:
-        sent = linear.transpose(up, shape, linear.weight.clamp(min=0))
-        if beta:
-            sent = sent - linear.transpose(over(beta * relevance, negative, terms), shape, linear.weight.clamp(max=0))
-        return (sent,)
-    down = over(beta * relevance, negative, terms)
-    signed = linear.transpose(up - down, shape, linear.weight)
-    return ((signed + values.inputs[0].sign() * linear.transpose(up + down, shape, linear.weight.abs())) / 2,)
+    (a,), z, linear, shape, absorb = values.inputs, values.output, values.linear, values.shapes[0], bias == "absorb"
+    weight, relevance = linear.weight, m * z
+    if call.nonnegative:  # half the work: no product is of W's other sign
+        above = weight.clamp(min=0)
+        positive = _positive(values, above, absorb)
+        sent = linear.transpose(over_positive(relevance, positive), shape, above).mul_(alpha)
+        if not beta:
+            return (sent,)
+        if weight[0].numel() > FEW:
+            total = z if absorb else z - linear.bias(z)
+            negative, terms = positive - total, positive.mul_(2).sub_(total)
+        else:
+            _, negative = _sides(values, weight, absorb)
+            terms = positive + negative
+        down = relevance / _beyond_rounding(negative, terms)
+        return (sent.add_(linear.transpose(down, shape, weight.clamp(max=0)), alpha=beta),)
+    positive, negative = _sides(values, weight, absorb)
+    terms, size = positive + negative, weight.abs()
+    up = relevance / _beyond_rounding(positive, terms)
+    if not beta:
+        signed, parts = linear.transpose_each(up, shape, (weight, size))
+        return ((signed + a.sign() * parts) * (alpha / 2),)
+    down = relevance / _beyond_rounding(negative, terms)
+    signed = linear.transpose(alpha * up + beta * down, shape, weight)
+    parts = linear.transpose(alpha * up - beta * down, shape, size)
+    return ((signed + a.sign() * parts) / 2,)
 
 
 @rule("inputs", "output", folds=True)
@@ -126,18 +172,23 @@ def z_plus(call: Call, m: Tensor, values: Values, bias: str = "absorb") -> Sent:
 
 @rule("inputs", "output", folds=True)
 def gamma(call: Call, m: Tensor, values: Values, gamma: float = 0.25, bias: str = "absorb") -> Sent:
-    linear, relevance, shape = values.linear, m * values.output, values.shapes[0]
-    total, positive, negative, b = _parts(call, values)
-    if bias == "absorb":
-        total, positive, negative = values.output, positive + b.clamp(min=0), negative + b.clamp(max=0)
-    weight, above = linear.weight, total > 0
-    share = over(relevance, total + gamma * torch.where(above, positive, negative))
-    if call.nonnegative and call.masked and bias == "absorb":  # R is 0 wherever z is not above 0
-        return (linear.transpose(share, shape, weight + gamma * weight.clamp(min=0)),)
-    signed = linear.transpose(share, shape, weight)
-    parts = linear.transpose(torch.where(above, share, -share), shape, weight.abs())
-    sign = 1 if call.nonnegative else values.inputs[0].sign()
-    return ((1 + gamma / 2) * signed + gamma / 2 * sign * parts,)
+    """With S the sum of absolute terms, z + gamma Z+ where z > 0 and z + gamma Z- elsewhere have the absolute value
+    (1 + gamma / 2) |z| + gamma / 2 S, and z's sign.
+    """
+    z, linear, shape, absorb = values.output, values.linear, values.shapes[0], bias == "absorb"
+    weight = linear.weight
+    if call.nonnegative and call.masked and absorb:  # R is 0 wherever z is not above 0
+        above = weight.clamp(min=0)
+        share = over_positive(m * z, _positive(values, above, absorb).mul_(gamma).add_(z))
+        return (linear.transpose(share, shape, weight.add(above, alpha=gamma)),)
+    total = z if absorb else z - linear.bias(z)
+    size = total.abs().mul_(1 + gamma / 2).add_(_spread(values, weight, call.nonnegative, absorb), alpha=gamma / 2)
+    share = over_positive(m * z, size)
+    parts = linear.transpose(share, shape, weight.abs())
+    if not call.nonnegative:
+        parts = parts * values.inputs[0].sign()
+    signed = linear.transpose(share * total.sign(), shape, weight)
+    return (signed.mul_(1 + gamma / 2).add_(parts, alpha=gamma / 2),)
 
 
 @rule("inputs", "output", folds=True)
@@ -153,7 +204,7 @@ def flat(call: Call, m: Tensor, values: Values) -> Sent:
 
 def _weighted(values: Values, m: Tensor, weight: Tensor) -> Sent:
     total = values.linear.apply(torch.ones_like(values.inputs[0][:1]), weight)
-    return (Relevance(values.linear.transpose(over(m * values.output, total), values.shapes[0], weight)),)
+    return (Relevance(values.linear.transpose(over_positive(m * values.output, total), values.shapes[0], weight)),)
 
 
 @rule("inputs", "output", folds=True)
@@ -169,13 +220,20 @@ def box(
     dims = tuple(range(1, a.ndim))
     least = a.amin(dims, keepdim=True) if low is None else _bound(low, a)
     greatest = a.amax(dims, keepdim=True) if high is None else _bound(high, a)
-    weight, up, down = linear.weight, linear.weight.clamp(min=0), linear.weight.clamp(max=0)
-    floor, ceiling = linear.apply(least.expand_as(a), up), linear.apply(greatest.expand_as(a), down)
-    total = z - linear.bias(z)
+    weight = linear.weight
+    up, down = weight.clamp(min=0), weight.clamp(max=0)
+    total, floor, ceiling = z - linear.bias(z), _at(least, up, values), _at(greatest, down, values)
     share = over(m * z, total - floor - ceiling, total.abs() + floor.abs() + ceiling.abs())
-    back = (linear.transpose(share, values.shapes[0], w) for w in (weight, up, down))
-    plain, rising, falling = back
-    return (Relevance(a * plain - least * rising - greatest * falling),)
+    rising, falling = linear.transpose_each(share, values.shapes[0], (up, down))
+    return (Relevance((a - least) * rising + (a - greatest) * falling),)
+
+
+def _at(bound: Tensor, weight: Tensor, values: Values) -> Tensor:
+    """W times a bound in the place of each input, formed for one image where that serves all."""
+    one = values.inputs[0][:1]
+    if len(bound) == 1:
+        return values.linear.apply(bound.expand_as(one), weight)
+    return bound * values.linear.apply(torch.ones_like(one), weight)
 
 
 def _bound(bound: float | Sequence[float], like: Tensor) -> Tensor:
@@ -194,7 +252,7 @@ def _bound(bound: float | Sequence[float], like: Tensor) -> Tensor:
 @rule("active")
 def mask(call: Call, m: Tensor, values: Values) -> Sent:
     """m where a ReLU is on its slope."""
-    return (torch.where(values.active, m, 0),)
+    return (m * values.active,)
 
 
 _GATES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -233,7 +291,7 @@ def slope(call: Call, m: Tensor, values: Values) -> Sent:
 @rule("active")
 def guided(call: Call, m: Tensor, values: Values) -> Sent:
     """max(m, 0) where a ReLU is on its slope."""
-    return (torch.where(values.active, m.clamp(min=0), 0),)
+    return (m.clamp(min=0).mul_(values.active),)
 
 
 @rule("inputs")
@@ -282,11 +340,12 @@ def product(call: Call, m: Tensor, values: Values) -> Sent:
 
 @rule("inputs")
 def constant_deviation(call: Call, m: Tensor, values: Values) -> Sent:
-    """LayerNorm with its deviation as a constant: the centring, transposed."""
-    x = values.inputs[0]
-    dims, weight, eps = layer_norm_parts(values)
-    scaled = (m if weight is None else m * weight) * (x.var(dims, correction=0, keepdim=True) + eps).rsqrt()
-    return (scaled - scaled.mean(dims, keepdim=True),)
+    """LayerNorm or GroupNorm with its deviation as a constant: the centring, transposed."""
+    shape, dims, weight, eps = norm_parts(call, values)
+    x = values.inputs[0].reshape(shape)
+    m = (m if weight is None else m * weight).reshape(shape)
+    scaled = m * (x.var(dims, correction=0, keepdim=True) + eps).rsqrt()
+    return ((scaled - scaled.mean(dims, keepdim=True)).view(values.shapes[0]),)
 
 
 @rule("inputs")
@@ -297,11 +356,13 @@ def differentiate(call: Call, m: Tensor, values: Values) -> Sent:
         return torch.autograd.grad(values.run(x), (x,), m)
 
 
-def layer_norm_parts(values: Values) -> tuple[tuple[int, ...], Tensor | None, float]:
-    """Dimensions, weight and epsilon of a LayerNorm."""
-    shape = values.argument(1, "normalized_shape")
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    weight = values.argument(2, "weight")
-    if len(shape) > values.inputs[0].ndim:
-        raise UserError(f"LayerNorm over {shape} of values {tuple(values.shapes[0])}.")
-    return tuple(range(-len(shape), 0)), None if weight is None else weight.detach(), values.argument(4, "eps", 1e-5)
+def norm_parts(call: Call, values: Values) -> tuple[torch.Size, tuple[int, ...], Tensor | None, float]:
+    """Of a LayerNorm or GroupNorm: the shape in which it norms, the dimensions over which, weight and epsilon."""
+    weight, eps = values.argument(2, "weight"), values.argument(4, "eps", 1e-5)
+    weight, shape = None if weight is None else weight.detach(), values.shapes[0]
+    if call.kind == "group_norm":
+        groups = values.argument(1, "num_groups")
+        rows = torch.Size((shape[0], groups, shape[1:].numel() // groups))
+        return rows, (-1,), None if weight is None else weight.view(-1, *(1,) * (len(shape) - 2)), eps
+    normed = values.argument(1, "normalized_shape")
+    return shape, tuple(range(-1 if isinstance(normed, int) else -len(normed), 0)), weight, eps
