@@ -1,0 +1,67 @@
+"""White-box methods, section 7: which maps are like which, and is FEM's most like Grad-CAM's?
+
+Paper:      Ayyar et al. 2021, section 7, after Fuad et al. 2020.
+Command:    make white-box-similarity
+Reports:    among gradient-based methods, Grad-CAM's maps are the most similar to FEM's, by Pearson's correlation and
+            L1-similarity (SIM); no number. Fuad et al. print a correlation of 0.70, for a 3-D network on video.
+Cost:       (to be measured)
+Deviations: (to be said)
+"""
+
+from collections.abc import Mapping, Sequence
+import pandas as pd
+
+from experiments.pixel_ablation_cam.comparisons import titled
+from experiments.white_box.families import GRADIENTS, claims_between
+from xcnn.evaluation.similarity import BLURRED, PIXELS, measure_similarity, pool_similarity
+from xcnn.figures import heat_tables
+from xcnn.launch import Setup, launch
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report.shards import side_by_side
+
+COMPARED = ("pcc_fem", "sim_fem")
+MEASURES = ("pcc", "sim", "kl", "auc", "nss", "iou", "dice")
+
+
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    subject = setup.explained()
+    references = {name: setup.variant(f"attribution={name}").attribution(subject) for name in options.references}
+    return measure_similarity(
+        cell, subject, setup.attribution(subject), references, options.references[0], options.share, options.chunk
+    )
+
+
+def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
+    return pool_similarity(rows, reference="grad_cam")
+
+
+def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    drawings, claims, networks = {}, [], []
+    for place, group in side_by_side(rows).items():
+        file = f"similarity-pairs-{place}.png"
+        names = [titled(row.method) for row in group]
+        panels = {f"PCC, {each}": _pairs(group, each) for each in (PIXELS, BLURRED)}
+        drawings[file] = heat_tables(panels, names, names, "", "", "PCC", ".2f", vmin=-0.2, vmax=1.0, abreast=1)
+        metrics = [f"{metric}/{each}" for metric in COMPARED for each in (PIXELS, BLURRED)]
+        others = [name for name in GRADIENTS if name != "grad_cam"]
+        own = claims_between(group, metrics, others, ["grad_cam"], "lower")
+        claims += own
+        networks.append({"rows": group, "file": file, "nearest": {m: _nearest(group, m) for m in metrics}})
+    columns = [Column(f"{metric}/{each}", f"{metric}, {each}", 2) for metric in COMPARED for each in (PIXELS, BLURRED)]
+    facts = {"networks": networks, "measures": MEASURES, "claim_digits": 3, "gradients": GRADIENTS}
+    return Summary("White-box methods: similarity", columns=columns, drawings=drawings, claims=claims, facts=facts)
+
+
+def _pairs(group: Sequence[Row], resolution: str) -> list[list[float]]:
+    return [[row.mean.get(f"pair_{resolution}/{other.method}", float("nan")) for other in group] for row in group]
+
+
+def _nearest(group: Sequence[Row], metric: str) -> list[Row]:
+    """The gradient-based methods, from the most similar to FEM."""
+    return sorted((row for row in group if row.method in GRADIENTS), key=lambda row: -row.mean[metric])
+
+
+
+if __name__ == "__main__":
+    launch(__file__, measure, summarise, pool=pool)
