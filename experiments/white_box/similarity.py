@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from experiments.pixel_ablation_cam.comparisons import titled
-from experiments.white_box.families import GRADIENTS, claims_between
+from experiments.white_box.families import GRADIENTS
 from xcnn.evaluation.similarity import BLURRED, PIXELS, measure_similarity, pool_similarity
 from xcnn.figures import heat_tables
 from xcnn.launch import Setup, launch
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
 from xcnn.report.shards import side_by_side
 
 COMPARED = ("pcc_fem", "sim_fem")
@@ -44,10 +44,12 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         panels = {f"PCC, {each}": _pairs(group, each) for each in (PIXELS, BLURRED)}
         drawings[file] = heat_tables(panels, names, names, "", "", "PCC", ".2f", vmin=-0.2, vmax=1.0, abreast=1)
         metrics = [f"{metric}/{each}" for metric in COMPARED for each in (PIXELS, BLURRED)]
-        others = [name for name in GRADIENTS if name != "grad_cam"]
-        own = claims_between(group, metrics, others, ["grad_cam"], "lower")
-        claims += own
-        networks.append({"rows": group, "file": file, "nearest": {m: _nearest(group, m) for m in metrics}})
+        nearest = {metric: _nearest(group, metric) for metric in metrics}
+        for metric, ranked in nearest.items():  # against the nearest of the others: then against all
+            rival = next((row.method for row in ranked if row.method != "grad_cam"), "gradient")
+            claims.append(claim(group, metric, rival, "grad_cam", "lower"))
+        centre = next((row for row in group if row.method == "centre"), None)
+        networks.append({"rows": group, "file": file, "nearest": nearest, "centre": centre})
     columns = [Column(f"{metric}/{each}", f"{metric}, {each}", 2) for metric in COMPARED for each in (PIXELS, BLURRED)]
     facts = {"networks": networks, "measures": MEASURES, "claim_digits": 3, "gradients": GRADIENTS}
     return Summary("White-box methods: similarity", columns=columns, drawings=drawings, claims=claims, facts=facts)

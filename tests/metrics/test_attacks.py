@@ -52,7 +52,7 @@ def test_deepfool_is_exact_on_an_affine_classifier(images: Tensor) -> None:
             for other in range(6)
             if other != own
         ]
-        assert found[k].norm().item() == pytest.approx(1.02 * min(map(float, distances)), rel=1e-9)
+        assert found[k].norm().item() == pytest.approx(1.02 * min(each.item() for each in distances), rel=1e-9)
     assert (affine(images + found).argmax(1) != scores.argmax(1)).all()
     inside = affine(images + 0.99 / 1.02 * found).argmax(1)
     assert torch.equal(inside, scores.argmax(1))  # the boundary itself is where it is said to be

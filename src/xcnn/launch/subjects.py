@@ -213,7 +213,11 @@ class Setup:
 
     def attribution(self, subject: Subject) -> Method:
         """The configured attribution method of a subject's network."""
-        method: Method = build(self._cfg.attribution)(subject.network)
+        return self.method(subject.network)
+
+    def method(self, network: nn.Module) -> Method:
+        """The configured attribution method of any network, such as one with other weights than the subject's."""
+        method: Method = build(self._cfg.attribution)(network)
         return method
 
     @property
