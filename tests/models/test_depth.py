@@ -21,10 +21,10 @@ def test_depth_is_the_number_of_convolutions(depth: int, residual: bool) -> None
 
 def test_a_residual_unit_by_hand() -> None:
     torch.manual_seed(0)
-    network = deep_network(2, residual=True, channels=4, share=0.5)
+    network = deep_network(2, residual=True, channels=4)
     images = torch.randn(1, 3, 8, 8)
     x = network.conv1(images)
-    torch.testing.assert_close(network.unit2(x), x + 0.5 * network.unit2.conv(x.relu()))
+    torch.testing.assert_close(network.unit2(x), x + network.unit2.conv(x.relu()))
 
 
 def test_he_initialisation_keeps_the_scale() -> None:

@@ -1,5 +1,6 @@
 """What a computation costs: seconds, side by side in one run, and the peak of the memory that its tensors take."""
 
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,30 @@ def ratios(
             _finish(device)
             least[name] = min(least[name], time.perf_counter() - started)
     return {name: Timing(least[name], least[name] / least[reference], results[name]) for name in functions}
+
+
+def processor_ratios(
+    functions: Mapping[str, Callable[[], Any]], reference: Callable[[], Any], rounds: int
+) -> dict[str, float]:
+    """Processor time of functions over that of a reference: the median of `rounds` rounds, in which they take turns.
+
+    Each is divided by the mean of the reference's times just before and after it, so that what else the machine does
+    meets both. Processor time leaves out what others compute, but not that they take caches and the core's second half.
+    """
+    found: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        before = _processor_seconds(reference)
+        for name, function in functions.items():
+            seconds, after = _processor_seconds(function), _processor_seconds(reference)
+            found[name].append(2 * seconds / (before + after))
+            before = after
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def _processor_seconds(function: Callable[[], Any]) -> float:
+    started = time.process_time()
+    function()
+    return time.process_time() - started
 
 
 def peak_bytes(function: Callable[[], Any], device: torch.device = CPU) -> int:

@@ -9,37 +9,32 @@ from xcnn.errors import UserError
 
 
 class ResidualUnit(nn.Module):
-    """x + branch(ReLU(x)), x (N, C, H, W).
+    """x + convolution(ReLU(x)), x (N, C, H, W).
 
     Args:
         channels: C.
-        share: factor of the branch.
     """
 
-    def __init__(self, channels: int, share: float):
+    def __init__(self, channels: int):
         super().__init__()
         self.relu = nn.ReLU()
         self.conv = _convolution(channels, channels)
-        self.share = share
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.share * self.conv(self.relu(x))
+        return x + self.conv(self.relu(x))
 
 
-def deep_network(
-    depth: int, residual: bool = False, channels: int = 16, n_classes: int = 10, share: float = 1.0
-) -> nn.Sequential:
+def deep_network(depth: int, residual: bool = False, channels: int = 16, n_classes: int = 10) -> nn.Sequential:
     """`depth` convolutions of 3 x 3 without BatchNorm, pooling and a linear layer: images (N, 3, H, W) to logits.
 
     Weights are He's, biases 0 (Balduzzi et al. 2017 have the same). The features before the pooling are the layer
     `last`, H x W.
 
     Args:
-        depth: number of convolutions, at least 1; the first one, from the image, is in none of the residual units.
-        residual: whether each further convolution is the branch of a residual unit.
+        depth: number of convolutions, at least 1; the first one, from the image, is in no residual unit.
+        residual: whether each further convolution is in a residual unit.
         channels: of every convolution.
         n_classes: width of the linear layer.
-        share: factor of each branch.
 
     Raises:
         UserError: depth below 1.
@@ -49,7 +44,7 @@ def deep_network(
     layers: list[tuple[str, nn.Module]] = [("conv1", _convolution(3, channels))]
     for place in range(2, depth + 1):
         if residual:
-            layers.append((f"unit{place}", ResidualUnit(channels, share)))
+            layers.append((f"unit{place}", ResidualUnit(channels)))
         else:
             layers += [(f"relu{place - 1}", nn.ReLU()), (f"conv{place}", _convolution(channels, channels))]
     tail = [("last", nn.ReLU()), ("gap", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]
