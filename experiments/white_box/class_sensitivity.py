@@ -48,11 +48,11 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             ],
             title=f"{titled(group[0].model)}, {titled(group[0].dataset)}",
         )
-        ranked = sorted(
-            (row for row in group if row.method not in CONTROLS), key=lambda row: -row.mean["pcc/lowest"]
-        )
+        ranked = sorted((row for row in group if row.method not in CONTROLS), key=lambda row: -row.mean["pcc/lowest"])
         networks.append({"rows": group, "file": file, "ranked": ranked})
-    columns = [Column(f"{metric}/{place}", f"{title}, {place}") for metric, title in METRICS.items() for place in PLACES]
+    columns = [
+        Column(f"{metric}/{place}", f"{title}, {place}") for metric, title in METRICS.items() for place in PLACES
+    ]
     facts = {"networks": networks, "metrics": METRICS, "places": PLACES}
     title = "White-box methods: sensitivity to the class"
     return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)

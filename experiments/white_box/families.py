@@ -13,7 +13,12 @@ CONTROLS = ("centre", "edges", "random", "fresh_noise")  # blind to the class
 
 
 def claims_between(
-    rows: Sequence[Row], metrics: Iterable[str], first: Iterable[str], second: Iterable[str], says: Better, **options: bool
+    rows: Sequence[Row],
+    metrics: Iterable[str],
+    first: Iterable[str],
+    second: Iterable[str],
+    says: Better,
+    **options: bool,
 ) -> list[Claim]:
     """A claim for each metric and pair of two methods that were measured."""
     there = {row.method for row in rows}

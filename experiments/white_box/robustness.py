@@ -43,7 +43,9 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         file = f"robustness-dice-{place}.png"
         drawings[file] = protocol_plot(
             [
-                Estimate("", title, titled(row.method), *(row.mean[named(f"dice/{name}", e)] for e in ("", "low", "high")))
+                Estimate(
+                    "", title, titled(row.method), *(row.mean[named(f"dice/{name}", e)] for e in ("", "low", "high"))
+                )
                 for row in group
                 for name, title in DRAWN.items()
             ],

@@ -4,9 +4,9 @@ Paper:      Ayyar et al. 2021; not in the survey (Adebayo et al. 2018, Binder et
 Command:    make white-box-sanity
 Reports:    nothing.
 Cost:       (to be measured)
-Deviations: the survey does not ask. Weights are drawn from normal distributions with the layer's own mean and deviation;
-            networks have their BatchNorm folded in. Structural similarity of the maps' absolute values, rank correlation
-            of these and of the maps as they are.
+Deviations: the survey does not ask. Weights are drawn from normal distributions with the layer's own mean and
+            deviation; networks have their BatchNorm folded in. Structural similarity of the maps' absolute values, rank
+            correlation of these and of the maps as they are.
 """
 
 from collections.abc import Mapping, Sequence

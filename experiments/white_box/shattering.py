@@ -69,7 +69,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
 
 def _over_depth(row: Row, metric: str) -> Claim:
     """The autocorrelation of the deepest networks is lower than that of the shallowest."""
-    lag, _, depth = metric.partition("/")
+    lag = metric.partition("/")[0]
     shallow = min(name.split("/")[1] for name in row.mean if name.startswith(f"{lag}/"))
     parts = {name: row.mean[named(metric, f"less_shallowest{name}")] for name in ("", "_low", "_high")}
     deep = {lag: row.mean[metric], **{f"{lag}.less{name}": value for name, value in parts.items()}}

@@ -9,6 +9,7 @@ Deviations: (to be said)
 """
 
 from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
 from experiments.pixel_ablation_cam.comparisons import titled
@@ -62,7 +63,6 @@ def _pairs(group: Sequence[Row], resolution: str) -> list[list[float]]:
 def _nearest(group: Sequence[Row], metric: str) -> list[Row]:
     """The gradient-based methods, from the most similar to FEM."""
     return sorted((row for row in group if row.method in GRADIENTS), key=lambda row: -row.mean[metric])
-
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ Paper:      Ayyar et al. 2021, section 7, after Fuad et al. 2020.
 Command:    make white-box-time
 Reports:    gradient-based methods, Grad-CAM included, take longer than FEM; no number.
 Cost:       (to be measured)
-Deviations: the survey gives no number and no machine. Processor time on one thread over that of one plain forward pass of
-            the same images, the median of turns in one run; three runs. Peak memory of the tensors.
+Deviations: the survey gives no number and no machine. Processor time on one thread over that of one plain forward
+            pass of the same images, the median of turns in one run; three runs. Peak memory of the tensors.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,12 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     for row in rows:
         networks.setdefault((row.dataset, row.model), []).append(row)
     costs = [
-        Cost(titled(row.method), f"{titled(row.model)}, {titled(row.dataset)}", row.mean["time/map"], row.mean["memory/map"])
+        Cost(
+            titled(row.method),
+            f"{titled(row.model)}, {titled(row.dataset)}",
+            row.mean["time/map"],
+            row.mean["memory/map"],
+        )
         for row in rows
     ]
     claims = [

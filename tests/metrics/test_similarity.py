@@ -127,6 +127,6 @@ def test_wrong_maps() -> None:
         sim(-A, B)
     with pytest.raises(UserError, match=r"share is 1\.5"):
         top_share(A, 1.5)
-    with pytest.raises(UserError, match="pass booleans"):
+    with pytest.raises(UserError, match="booleans of one size"):
         dice(A, B)
     assert set(similarity.__all__) >= {"pcc", "sim", "kl", "auc_judd", "nss", "jaccard", "dice"}

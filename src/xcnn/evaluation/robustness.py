@@ -27,8 +27,8 @@ NOISES = ("noise", "noise_deepfool")  # of FGSM's norms, and of DeepFool's
 class Attacks:
     """The strengths of the attacks, on images in [0, 1].
 
-    `fgsm` and `pgd` change a value by epsilon at most; `deepfool` is as weak as it can be, `deepfool_matched` goes on in
-    its direction to the L2 norm of `fgsm`.
+    `fgsm` and `pgd` change a value by epsilon at most; `deepfool` is as weak as it can be, `deepfool_matched` goes on
+    in its direction to the L2 norm of `fgsm`.
 
     Args:
         epsilon: largest change of a value.
@@ -43,7 +43,9 @@ class Attacks:
     linearisations: int
     seed: int = 0
 
-    def made(self, subject: Subject, pictures: Tensor, targets: Tensor, ids: Sequence[str], folder: Path) -> dict[str, Tensor]:
+    def made(
+        self, subject: Subject, pictures: Tensor, targets: Tensor, ids: Sequence[str], folder: Path
+    ) -> dict[str, Tensor]:
         """Perturbations by name; the attacks, which no method changes, are kept in the folder for all of them.
 
         Rounded to float16, so that those that are read are those that were made.

@@ -31,11 +31,14 @@ def fgsm(logits: Logits, images: Tensor, targets: Tensor, epsilon: float) -> Ten
 
 
 def pgd(logits: Logits, images: Tensor, targets: Tensor, epsilon: float, steps: int = 10, rate: float = 0.25) -> Tensor:
-    """`steps` steps of FGSM, each `rate` times epsilon, within epsilon of the image (Madry et al. 2018), from the image.
+    """`steps` steps of FGSM, each `rate` times epsilon, within epsilon of the image, where it begins.
+
+    Madry et al. 2018, without their random start.
 
     Args, Raises: as `fgsm`.
     """
-    _positive("epsilon", epsilon), _positive("steps", steps)
+    _positive("epsilon", epsilon)
+    _positive("steps", steps)
     found = torch.zeros_like(images)
     for _ in range(steps):
         found = (found + rate * epsilon * _loss_gradient(logits, images + found, targets).sign()).clamp(
@@ -44,12 +47,10 @@ def pgd(logits: Logits, images: Tensor, targets: Tensor, epsilon: float, steps: 
     return found
 
 
-def deepfool(
-    logits: Logits, images: Tensor, candidates: int = 9, steps: int = 50, overshoot: float = 0.02
-) -> Tensor:
-    """The nearest class boundary by repeated linearisation, in the L2 norm (Moosavi-Dezfooli et al. 2016): (N, C, H, W).
+def deepfool(logits: Logits, images: Tensor, candidates: int = 9, steps: int = 50, overshoot: float = 0.02) -> Tensor:
+    """To the nearest class boundary in the L2 norm, by repeated linearisation: (N, C, H, W).
 
-    On an affine classifier it is exact: 1 + overshoot times the distance to the nearest boundary.
+    Moosavi-Dezfooli et al. 2016. On an affine classifier it is exact: 1 + overshoot times the distance.
 
     Args:
         logits, images: function and its input.
@@ -60,10 +61,12 @@ def deepfool(
     Raises:
         UserError: candidates or steps below 1.
     """
-    _positive("candidates", candidates), _positive("steps", steps)
+    _positive("candidates", candidates)
+    _positive("steps", steps)
     found = torch.zeros_like(images)
     with torch.no_grad():
-        ranked = logits(images).topk(min(candidates + 1, logits(images[:1]).shape[1]), dim=1).indices
+        scores = logits(images)
+        ranked = scores.topk(min(candidates + 1, scores.shape[1]), dim=1).indices
     going = torch.arange(len(images), device=images.device)
     for _ in range(steps):
         with torch.enable_grad():

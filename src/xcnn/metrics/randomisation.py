@@ -1,4 +1,4 @@
-"""Sanity checks by randomised weights (Adebayo et al. 2018): cascades of networks, and the structural similarity of maps.
+"""Sanity checks by randomised weights (Adebayo et al. 2018): cascades of networks, and structural similarity of maps.
 
 Layers lose what they learnt one after the other, from the last to the first (top-down) or from the first to the last
 (bottom-up). Top-down alone is not enough: it keeps the scales of the activations below (Binder et al. 2023).
@@ -93,7 +93,8 @@ def ssim(maps: Tensor, others: Tensor, sigma: float = 1.5) -> Tensor:
     size = 2 * round(3.5 * sigma) + 1
     if maps.ndim != 3 or maps.shape != others.shape or min(maps.shape[1:]) < size:
         raise UserError(
-            f"maps are {tuple(maps.shape)} and {tuple(others.shape)}; pass two of one size (N, H, W), {size} px at least."
+            f"maps are {tuple(maps.shape)} and {tuple(others.shape)}; pass two of one size (N, H, W), "
+            f"{size} px or more."
         )
     impulse = torch.zeros(size, dtype=torch.float64)
     impulse[size // 2] = 1

@@ -19,7 +19,9 @@ def line(start: Tensor, end: Tensor, steps: int) -> Tensor:
         UserError: fewer than 2 steps, or inputs of different shapes.
     """
     if steps < 2 or start.shape != end.shape:
-        raise UserError(f"{steps} steps from {tuple(start.shape)} to {tuple(end.shape)}; give 2 or more, and one shape.")
+        raise UserError(
+            f"{steps} steps from {tuple(start.shape)} to {tuple(end.shape)}; give 2 or more, and one shape."
+        )
     share = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)[:, None, None, None]
     return (1 - share) * start + share * end
 

@@ -51,8 +51,9 @@ def sim(maps: Tensor, others: Tensor) -> Tensor:
 
 
 def kl(maps: Tensor, truth: Tensor) -> Tensor:
-    """Kullback-Leibler divergence sum_i Q_i log(eps + Q_i / (eps + P_i)) of a map P from a truth Q, at least 0; lower is
-    more similar.
+    """Kullback-Leibler divergence sum_i Q_i log(eps + Q_i / (eps + P_i)) of a map P from a truth Q, at least 0.
+
+    Lower is more similar.
 
     Raises:
         UserError: also where a map has a negative value.
@@ -111,7 +112,7 @@ def jaccard(marked: Tensor, others: Tensor) -> Tensor:
 
 
 def dice(marked: Tensor, others: Tensor) -> Tensor:
-    """Dice's coefficient 2 |A and B| / (|A| + |B|) of two sets, bool (N, h, w), in [0, 1]; NaN where either is empty."""
+    """Dice's coefficient 2 |A and B| / (|A| + |B|) of two sets, bool (N, h, w), in [0, 1]; NaN where one is empty."""
     both, a, b = _sizes(marked, others)
     return (2 * both / (a + b)).where((a > 0) & (b > 0), torch.nan)
 
@@ -173,8 +174,8 @@ def _shuffled_rank(values: Tensor, seed: int) -> Tensor:
 def _sizes(marked: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if marked.shape != others.shape or not marked.dtype == others.dtype == torch.bool:
         raise UserError(
-            f"the sets are {marked.dtype} {tuple(marked.shape)} and {others.dtype} {tuple(others.shape)}; pass booleans "
-            "of one size."
+            f"the sets are {marked.dtype} {tuple(marked.shape)} and {others.dtype} {tuple(others.shape)}; pass "
+            "booleans of one size."
         )
     a, b = marked.flatten(1), others.flatten(1)
     return (a & b).sum(1).double(), a.sum(1).double(), b.sum(1).double()
