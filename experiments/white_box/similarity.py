@@ -9,6 +9,7 @@ Deviations: (to be said)
 """
 
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import pandas as pd
 
@@ -41,9 +42,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings, claims, networks = {}, [], []
     for place, group in side_by_side(rows).items():
         file = f"similarity-pairs-{place}.png"
-        names = [titled(row.method) for row in group]
-        panels = {f"PCC, {each}": _pairs(group, each) for each in (PIXELS, BLURRED)}
-        drawings[file] = heat_tables(panels, names, names, "", "", "PCC", ".2f", vmin=-0.2, vmax=1.0, abreast=1)
+        names = [f"{titled(row.method)}, {number}" for number, row in enumerate(group, 1)]
+        panels = {each: _pairs(group, each) for each in (PIXELS, BLURRED)}
+        numbers = list(range(1, len(group) + 1))
+        drawings[file] = heat_tables(panels, names, numbers, "", "", "100 PCC", ".0f", vmin=-20, vmax=100, abreast=1)
         metrics = [f"{metric}/{each}" for metric in COMPARED for each in (PIXELS, BLURRED)]
         nearest = {metric: _nearest(group, metric) for metric in metrics}
         for metric, ranked in nearest.items():  # against the nearest of the others: then against all
@@ -57,7 +59,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
 
 
 def _pairs(group: Sequence[Row], resolution: str) -> list[list[float]]:
-    return [[row.mean.get(f"pair_{resolution}/{other.method}", float("nan")) for other in group] for row in group]
+    """PCC of every two methods, in hundredths."""
+    return [[100 * row.mean.get(f"pair_{resolution}/{other.method}", nan) for other in group] for row in group]
 
 
 def _nearest(group: Sequence[Row], metric: str) -> list[Row]:
