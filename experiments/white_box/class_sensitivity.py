@@ -1,4 +1,4 @@
-"""White-box methods: does a map depend on the class that it is to explain?
+"""White-box survey: does a map depend on the class that it is to explain?
 
 Paper:      Ayyar et al. 2021; not in the survey (Nie et al. 2018, Sixt et al. 2020).
 Command:    make white-box-class-sensitivity
@@ -54,7 +54,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         Column(f"{metric}/{place}", f"{title}, {place}") for metric, title in METRICS.items() for place in PLACES
     ]
     facts = {"networks": networks, "metrics": METRICS, "places": PLACES}
-    title = "White-box methods: sensitivity to the class"
+    title = "White-box survey: sensitivity to the class"
     return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)
 
 

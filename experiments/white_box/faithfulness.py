@@ -1,4 +1,4 @@
-"""White-box methods in Pixel Ablation-CAM's protocol of faithfulness: what is left when only the marked is shown.
+"""White-box survey: all methods, what is left when only the marked is shown.
 
 Paper:      Ayyar et al. 2021; not in the survey.
 Command:    make white-box-faithfulness
@@ -46,7 +46,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     protocols = choices(rows[0]) if rows else []
     columns = [Column(f"drop_confidence/{each}", each, 1) for each in protocols]
     facts = {"networks": networks, "metric": metric, "protocols": protocols}
-    title = "White-box methods: faithfulness"
+    title = "White-box survey: faithfulness"
     return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)
 
 

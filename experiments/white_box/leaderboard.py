@@ -1,4 +1,4 @@
-"""White-box methods beside each other: faithful, localised, robust, sane, cheap, with controls.
+"""White-box survey: the leaderboard of all methods: faithful, localised, robust, sane, cheap, with controls.
 
 Paper:      Ayyar et al. 2021; the survey asks for comparisons and makes none.
 Command:    make white-box-leaderboard
@@ -80,7 +80,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         )
     columns = [Column(name, name) for name in parts]
     facts = {"networks": networks, "parts": {name: dict(part) for name, part in parts.items()}, "blind": CONTROLS}
-    title = "White-box methods: the leaderboard"
+    title = "White-box survey: the leaderboard"
     return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)
 
 

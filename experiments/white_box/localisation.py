@@ -1,4 +1,4 @@
-"""White-box methods in Pixel Ablation-CAM's protocol of localisation: boxes, insertion, deletion and ROAD.
+"""White-box survey: all methods against the objects, by boxes, insertion, deletion and ROAD.
 
 Paper:      Ayyar et al. 2021; the survey names overlap with boxes as a way to compare, and measures nothing.
 Command:    make white-box-localisation
@@ -44,7 +44,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         networks.append({"rows": group, "file": file, "blind": blind, "best": best, "methods": methods})
     columns = [Column(metric, TITLES[metric]) for metric in SHOWN]
     facts = {"networks": networks, "shown": SHOWN, "titles": TITLES, "boxes": list(BOXES)[:5]}
-    title = "White-box methods: localisation"
+    title = "White-box survey: localisation"
     return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)
 
 

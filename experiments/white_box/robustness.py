@@ -1,4 +1,4 @@
-"""White-box methods, section 7: how far maps move under FGSM, PGD and DeepFool, and under noise of the same norm.
+"""White-box survey, section 7: how far maps move under FGSM, PGD and DeepFool, and under noise of the same norm.
 
 Paper:      Ayyar et al. 2021, section 7, after Galli et al. 2021 (guided Grad-CAM, Dice's coefficient).
 Command:    make white-box-robustness
@@ -58,7 +58,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         networks.append({"rows": group, "file": file, "ranked": ranked})
     columns = [Column(f"dice/{name}", f"Dice, {name}") for name in (*ATTACKS, *NOISES)]
     facts = {"networks": networks, "attacks": ATTACKS, "noises": NOISES, "claim_digits": 3}
-    return Summary("White-box methods: robustness", columns=columns, drawings=drawings, claims=claims, facts=facts)
+    return Summary("White-box survey: robustness", columns=columns, drawings=drawings, claims=claims, facts=facts)
 
 
 if __name__ == "__main__":

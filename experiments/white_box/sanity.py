@@ -1,4 +1,4 @@
-"""White-box methods: do maps change when the network's weights are randomised layer by layer?
+"""White-box survey: do maps change when the network's weights are randomised layer by layer?
 
 Paper:      Ayyar et al. 2021; not in the survey (Adebayo et al. 2018, Binder et al. 2023).
 Command:    make white-box-sanity
@@ -61,7 +61,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         )
     columns = [Column(f"{measure}_mean/{order}", f"{measure}, {order}") for measure in MEASURES for order in ORDERS]
     facts = {"networks": networks, "measures": MEASURES, "orders": ORDERS}
-    title = "White-box methods: sanity"
+    title = "White-box survey: sanity"
     return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)
 
 

@@ -1,4 +1,4 @@
-"""White-box methods, section 7: do maps turn into noise with depth, and which?
+"""White-box survey, section 7: do maps turn into noise with depth, and which?
 
 Paper:      Ayyar et al. 2021, section 7, after Balduzzi et al. 2017.
 Command:    make white-box-shattering
@@ -61,10 +61,11 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         for name in (*chosen.curves, "random")
         if name in group
     ]
-    drawings = {file: tradeoff_plot(series, "convolutions", "autocorrelation at lag 1", log=True)} if series else {}
+    labels = ("convolutions", "autocorrelation at lag 1")
+    drawings = {file: tradeoff_plot(series, *labels, log=True, parts=False)} if series else {}
     facts: dict[str, Any] = {"networks": networks, "depths": depths, "file": file, "lags": list(chosen.lags)}
     columns = [Column(f"lag1/{depth}", f"lag 1, depth {int(depth)}") for depth in depths]
-    return Summary("White-box methods: shattering", columns=columns, drawings=drawings, claims=claims, facts=facts)
+    return Summary("White-box survey: shattering", columns=columns, drawings=drawings, claims=claims, facts=facts)
 
 
 def _over_depth(row: Row, metric: str) -> Claim:

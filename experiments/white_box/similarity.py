@@ -1,4 +1,4 @@
-"""White-box methods, section 7: which maps are like which, and is FEM's most like Grad-CAM's?
+"""White-box survey, section 7: which maps are like which, and is FEM's most like Grad-CAM's?
 
 Paper:      Ayyar et al. 2021, section 7, after Fuad et al. 2020.
 Command:    make white-box-similarity
@@ -55,7 +55,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         networks.append({"rows": group, "file": file, "nearest": nearest, "centre": centre})
     columns = [Column(f"{metric}/{each}", f"{metric}, {each}", 2) for metric in COMPARED for each in (PIXELS, BLURRED)]
     facts = {"networks": networks, "measures": MEASURES, "claim_digits": 3, "gradients": GRADIENTS}
-    return Summary("White-box methods: similarity", columns=columns, drawings=drawings, claims=claims, facts=facts)
+    return Summary("White-box survey: similarity", columns=columns, drawings=drawings, claims=claims, facts=facts)
 
 
 def _pairs(group: Sequence[Row], resolution: str) -> list[list[float]]:

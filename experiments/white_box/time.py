@@ -1,4 +1,4 @@
-"""White-box methods, section 7: what a map costs in forward passes, and is FEM's the cheapest?
+"""White-box survey, section 7: what a map costs in forward passes, and is FEM's the cheapest?
 
 Paper:      Ayyar et al. 2021, section 7, after Fuad et al. 2020.
 Command:    make white-box-time
@@ -69,7 +69,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         ]
     }
     drawings = {"time-costs.png": cost_plot(costs)}
-    return Summary("White-box methods: time and memory", columns, drawings, claims, facts=facts)
+    return Summary("White-box survey: time and memory", columns, drawings, claims, facts=facts)
 
 
 if __name__ == "__main__":
