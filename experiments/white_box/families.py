@@ -1,6 +1,7 @@
 """What the pages of the comparisons share: the survey's families of methods, and claims between them."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from experiments.pixel_ablation_cam.comparisons import Better
 from xcnn.report import Claim, Row, claim
@@ -18,7 +19,7 @@ def claims_between(
     first: Iterable[str],
     second: Iterable[str],
     says: Better,
-    **options: bool,
+    **options: Any,
 ) -> list[Claim]:
     """A claim for each metric and pair of two methods that were measured."""
     there = {row.method for row in rows}

@@ -1,4 +1,4 @@
-"""White-box survey: the leaderboard of all methods: faithful, localised, robust, sane, cheap, with controls.
+"""White-box survey: a leaderboard of all methods, faithful, localised, robust, sane and cheap, with controls.
 
 Paper:      Ayyar et al. 2021; the survey asks for comparisons and makes none.
 Command:    make white-box-leaderboard
@@ -11,6 +11,7 @@ Deviations: the survey has no such table. A cell runs the cells of the other exp
 
 import importlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -31,7 +32,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     for name, part in setup.options.parts.items():
         module = importlib.import_module(f"experiments.{part.experiment.replace('/', '.')}")
         other, source = setup.part(part.experiment)
-        record = source.run(lambda found, module=module, other=other: module.measure(other, found))
+        record = source.run(partial(module.measure, other))
         members[f"{part.experiment}/{source.name}"] = record["fingerprint"]
         rows = source.folder / "rows.parquet"
         if rows.is_file():
@@ -68,13 +69,14 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
                 for name, part in parts.items()
             }
         )
-        mean = ranks.mean(axis=1).to_dict()
+        mean = {str(name): float(value) for name, value in ranks.mean(axis=1).items()}
         networks.append(
             {
                 "rows": sorted(group, key=lambda row: mean[row.method]),
                 "file": file,
                 "ranks": ranks.T.to_dict(),
                 "mean": mean,
+                "best": ranks.drop([row.method for row in group if row.method in CONTROLS]).idxmin().to_dict(),
                 "controls": [row for row in group if row.method in CONTROLS],
             }
         )

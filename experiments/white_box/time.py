@@ -63,7 +63,6 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             {
                 "rows": group,
                 "methods": {row.method: row for row in group},
-                "ranked": sorted(group, key=lambda row: row.mean["time/map"]),
             }
             for group in networks.values()
         ]

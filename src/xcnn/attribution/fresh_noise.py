@@ -1,10 +1,9 @@
 """A control of sanity checks: noise that is drawn anew for every network."""
 
-import zlib
-
 from torch import nn
 
 from xcnn.attribution.random import Random
+from xcnn.models import weights_hash
 
 
 class FreshNoise(Random):
@@ -18,8 +17,4 @@ class FreshNoise(Random):
     """
 
     def __init__(self, model: nn.Module, layer: str):
-        weights = (weight.detach().float().cpu().numpy().tobytes() for weight in model.parameters())
-        seed = 0
-        for weight in weights:
-            seed = zlib.crc32(weight, seed)
-        super().__init__(model, layer, seed)
+        super().__init__(model, layer, int(weights_hash(model), 16))

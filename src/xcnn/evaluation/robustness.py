@@ -17,6 +17,7 @@ from xcnn.fingerprint import fingerprint
 from xcnn.metrics.attacks import deepfool, fgsm, pgd, shuffled
 from xcnn.metrics.ranking import at_size
 from xcnn.metrics.similarity import dice, rank_correlation, top_share
+from xcnn.models import weights_hash
 from xcnn.report.cells import Cell, Measured
 
 ATTACKS = ("fgsm", "pgd", "deepfool", "deepfool_matched")
@@ -50,7 +51,8 @@ class Attacks:
 
         Rounded to float16, so that those that are read are those that were made.
         """
-        key = {**asdict(self), "weights": subject.weights, "manifest": subject.data.manifest, "ids": list(ids)}
+        weights = subject.weights or weights_hash(subject.network)
+        key = {**asdict(self), "weights": weights, "manifest": subject.data.manifest, "ids": list(ids)}
         path = folder / f"{fingerprint(key)}.safetensors"
         if path.is_file():
             kept = load_file(path, str(pictures.device))

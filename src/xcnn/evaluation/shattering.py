@@ -40,7 +40,8 @@ def measure_shattering(
         rows = []
         for place in places:
             batch = subject.pictures.read([2 * place, 2 * place + 1])
-            inputs = line(*subject.normalise(subject.scaled(batch)), steps)
+            ends = subject.normalise(subject.scaled(batch))
+            inputs = line(ends[0], ends[1], steps)
             row: dict[str, object] = {"id": f"{batch.ids[0]} to {batch.ids[1]}", "broken": False}
             for depth in depths:
                 torch.manual_seed(place)

@@ -49,7 +49,7 @@ def measure_similarity(
                 theirs = resized(other, pictures.shape[2:], size)
                 values = alike(own, theirs, top_share(theirs, share, seed=1), share)
                 found |= {f"{metric}_{name}/{resolution}": each for metric, each in values.items()}
-            covered = functional.adaptive_avg_pool2d(objects[:, None].double(), size)[:, 0]
+            covered = averaged(objects.double(), size)
             inside = covered >= 0.5
             values = alike(own, covered, inside, inside.double().mean((1, 2)))
             found |= {f"{metric}_objects/{resolution}": each for metric, each in values.items()}
@@ -77,8 +77,13 @@ def alike(maps: Tensor, others: Tensor, fixated: Tensor, share: float | Tensor) 
 
 def resized(maps: Tensor, pixels: Sequence[int], size: Sequence[int]) -> Tensor:
     """The positive part of maps (N, h, w) at the pixels, averaged over the cells of a coarser size."""
-    large = at_size(maps, pixels).clamp(min=0)
-    return functional.adaptive_avg_pool2d(large[:, None], tuple(size))[:, 0]
+    return averaged(at_size(maps, pixels).clamp(min=0), size)
+
+
+def averaged(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps (N, H, W) averaged over the cells of a coarser size, (N, h, w)."""
+    height, width = size
+    return functional.adaptive_avg_pool2d(maps[:, None], (height, width))[:, 0]
 
 
 def standardised(maps: Tensor) -> Tensor:
