@@ -3,7 +3,8 @@
 Paper:      Ayyar et al. 2021; not in the survey (Nie et al. 2018, Sixt et al. 2020).
 Command:    make white-box-class-sensitivity
 Reports:    nothing; that guided backpropagation and DeconvNet hardly depend on the class was found elsewhere.
-Cost:       (to be measured)
+Cost:       three maps of each method: on one CPU core (float32) 18 s an image of ImageNet with ResNet-50 for all but
+            SmoothGrad and integrated gradients, 38 s for these two; minutes on shapes.
 Deviations: the survey does not ask. Cosine, correlation and rank correlation of the maps as the methods give them,
             between the class predicted and the second and the last of the logits.
 """
