@@ -17,11 +17,11 @@ from math import nan
 import pandas as pd
 
 from experiments.pixel_ablation_cam.comparisons import titled
-from experiments.white_box.families import GRADIENTS
+from experiments.white_box.families import GRADIENTS, claims_between
 from xcnn.evaluation.similarity import BLURRED, PIXELS, measure_similarity, pool_similarity
 from xcnn.figures import heat_tables
 from xcnn.launch import Setup, launch
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 
 COMPARED = ("pcc_fem", "sim_fem")
@@ -52,8 +52,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         metrics = [f"{metric}/{each}" for metric in COMPARED for each in (PIXELS, BLURRED)]
         nearest = {metric: _nearest(group, metric) for metric in metrics}
         for metric, ranked in nearest.items():  # against the nearest of the others: then against all
-            rival = next((row.method for row in ranked if row.method != "grad_cam"), "gradient")
-            claims.append(claim(group, metric, rival, "grad_cam", "lower"))
+            rivals = [row.method for row in ranked if row.method != "grad_cam"]
+            claims += claims_between(group, [metric], rivals[:1], ["grad_cam"], "lower")
         centre = next((row for row in group if row.method == "centre"), None)
         networks.append({"rows": group, "file": file, "nearest": nearest, "centre": centre})
     columns = [Column(f"{metric}/{each}", f"{metric}, {each}", 2) for metric in COMPARED for each in (PIXELS, BLURRED)]
