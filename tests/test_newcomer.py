@@ -98,6 +98,7 @@ def test_prototypes_of_ones_own_stand_beside_the_others(newcomer: Path, monkeypa
     sys.modules.pop("means")
 
 
+@pytest.mark.slow
 def test_the_leaderboard_takes_it_by_name(newcomer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its parts are measured where they are not, and read where they are: the second call measures nothing."""
     small = [each for each in TINY if not each.startswith("data=")]

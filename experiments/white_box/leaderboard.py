@@ -70,14 +70,16 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             }
         )
         mean = {str(name): float(value) for name, value in ranks.mean(axis=1).items()}
+        ordered: list[Row] = sorted(group, key=lambda row: mean[row.method])
+        blind = [row.method for row in group if row.method in CONTROLS]
         networks.append(
             {
-                "rows": sorted(group, key=lambda row: mean[row.method]),
+                "rows": ordered,
                 "file": file,
                 "ranks": ranks.T.to_dict(),
                 "mean": mean,
-                "best": ranks.drop([row.method for row in group if row.method in CONTROLS]).idxmin().to_dict(),
-                "controls": [row for row in group if row.method in CONTROLS],
+                "best": ranks.drop(blind).idxmin().to_dict(),
+                "controls": [row for row in ordered if row.method in blind],
             }
         )
     columns = [Column(name, name) for name in parts]
