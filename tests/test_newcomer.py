@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import TINY
 from tests.launch.test_run import run
+from xcnn.attribution import Method
 from xcnn.launch import compose as composing
 
 METHOD = '''
@@ -95,3 +96,31 @@ def test_prototypes_of_ones_own_stand_beside_the_others(newcomer: Path, monkeypa
         page = (newcomer / "results" / "self_explanation" / f"{name}.md").read_text()
         assert "| means |" in page and "| CNN |" in page
     sys.modules.pop("means")
+
+
+@pytest.mark.slow
+def test_the_leaderboard_takes_it_by_name(newcomer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parts are measured where they are not, and read where they are: the second call measures nothing."""
+    small = [each for each in TINY if not each.startswith("data=")]
+    arguments = ["sweep=shapes", "data.test_size=8", "attribution=strongest,gradient", *small]
+    run(monkeypatch, "white_box/leaderboard", *arguments)
+    home = newcomer / "results" / "white_box"
+    records = [json.loads(line) for line in (home / "leaderboard.runs.jsonl").read_text().splitlines()]
+    pooled = {record["method"]: record for record in records if "pooled" in record["details"]}
+    assert pooled.keys() == {"strongest", "gradient"}
+    parts = {"faithful", "localised", "robust", "sane", "cheap"}
+    assert all(parts <= {name for name, value in record["values"].items() if value is not None}
+               for record in pooled.values())  # fmt: skip
+    assert "robust.less_gradient" in pooled["strongest"]["values"]
+    assert "| strongest |" in (home / "leaderboard.md").read_text()
+
+    runs = newcomer / "runs" / "white_box"
+    whole = (runs / "leaderboard" / "shapes-conv3-strongest-0of1" / "rows.parquet").read_bytes()
+    shutil.rmtree(runs / "leaderboard")  # as if killed after its parts
+
+    def refuses(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(Method, "explain", refuses)
+    run(monkeypatch, "white_box/leaderboard", *arguments)
+    assert (runs / "leaderboard" / "shapes-conv3-strongest-0of1" / "rows.parquet").read_bytes() == whole

@@ -186,8 +186,11 @@ def test_accuracies_share_a_range_and_have_references() -> None:
 
 def test_a_legend_names_what_is_drawn() -> None:
     nothing = [math.nan, math.nan]
-    figure = tradeoff_plot([AccuracySeries("MNIST", "B4", [1, 2], nothing, [0.5, 0.6], nothing, [0.0, 0.0])], "share")
+    series = [AccuracySeries("MNIST", "B4", [1, 2], nothing, [0.5, 0.6], nothing, [0.0, 0.0])]
+    figure = tradeoff_plot(series, "share")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["B4", "test"]
+    bare = tradeoff_plot(series, "share", parts=False)
+    assert [text.get_text() for text in bare.legends[0].get_texts()] == ["B4"]
 
 
 def test_refusals() -> None:

@@ -10,7 +10,9 @@ from xcnn.attribution.centre import Centre
 from xcnn.attribution.deconvnet import DeconvNet
 from xcnn.attribution.deep_lift import DeepLIFT
 from xcnn.attribution.deep_taylor import DeepTaylor
+from xcnn.attribution.edges import Edges
 from xcnn.attribution.fem import FEM
+from xcnn.attribution.fresh_noise import FreshNoise
 from xcnn.attribution.grad_cam import GradCAM
 from xcnn.attribution.grad_cam_plus_plus import GradCAMPlusPlus
 from xcnn.attribution.gradient import Gradient
@@ -48,7 +50,9 @@ __all__ = [
     "DeconvNet",
     "DeepLIFT",
     "DeepTaylor",
+    "Edges",
     "Explanation",
+    "FreshNoise",
     "GradCAM",
     "GradCAMPlusPlus",
     "Gradient",

@@ -63,6 +63,29 @@ def differences(table: pd.DataFrame, reference: pd.DataFrame, name: str = "less"
     }
 
 
+def metrics_of(rows: pd.DataFrame) -> list[str]:
+    """The columns that are metrics: numbers, and none of those that say which image a row is of."""
+    numbers = rows.select_dtypes("number")
+    return [str(name) for name in numbers if name not in ("image", "label", "target")]
+
+
+def pool_metrics(rows: Mapping[str, pd.DataFrame], references: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Means of every metric with 95 % intervals, and paired differences, of all methods on the same images.
+
+    Args:
+        rows: of each method.
+        references: the methods that all others are compared with; differences to each are named `less_<method>`.
+    """
+    tables = {method: frame.loc[~frame["broken"], metrics_of(frame)] for method, frame in rows.items()}
+    values = {}
+    for method, table in tables.items():
+        values[method] = with_intervals(table)
+        for reference in references:
+            if method != reference and reference in tables:
+                values[method] |= differences(table, tables[reference], f"less_{reference}")
+    return values
+
+
 def named(column: str, part: str) -> str:
     """`drop_confidence/soft-black` and `low` to `drop_confidence.low/soft-black`."""
     metric, slash, choice = column.partition("/")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xcnn.data.pictures import PictureBatch, Pictures
 from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.device import autocast, device_name
+from xcnn.metrics.boxes import box_masks
 from xcnn.prototypes import Columns, Posthoc
 from xcnn.report.cells import Measured
 
@@ -69,6 +70,14 @@ class Subject:
     def scaled(self, batch: PictureBatch) -> Tensor:
         """The images in [0, 1], (n, 3, H, W), on the device."""
         return scale(batch.images.to(self.device)).contiguous(memory_format=torch.channels_last)
+
+    def objects(self, batch: PictureBatch) -> Tensor:
+        """The pixels of each image's objects, bool (n, H, W): its mask where the data set has masks, else its boxes."""
+        masks = getattr(getattr(self.data, "test", None), "masks", {}).get("object")
+        if masks is None:
+            return box_masks(batch.boxes, batch.images.shape[2:]).to(self.device)
+        place = {name: index for index, name in enumerate(self.pictures.ids)}
+        return (masks[[place[name] for name in batch.ids]] > 0).to(self.device)
 
     def autocast(self) -> torch.autocast:
         return autocast(self.device, self.precision)

@@ -275,6 +275,7 @@ def tradeoff_plot(
     title: str = "",
     references: Mapping[str, Mapping[str, float]] | None = None,
     share_y: bool = True,
+    parts: bool = True,
 ) -> Figure:
     """Accuracy over a setting, a line per method: test solid, train dashed; one axes per data set.
 
@@ -287,6 +288,7 @@ def tradeoff_plot(
         references: test accuracies that the setting does not change, by data set and method, such as those of B4; a
             horizontal line each.
         share_y: whether all data sets have one range of accuracies.
+        parts: whether the legend says which lines are of test and training images; not, for quantities that have none.
 
     Raises:
         UserError: no series, two for the same data set and method, lengths that differ, references on a data set
@@ -359,9 +361,9 @@ def tradeoff_plot(
     drawn = {"test": "-", "train": "--"}
     if not any(np.isfinite(np.asarray(one.train, dtype=float)).any() for one in series):
         del drawn["train"]
-    parts = [Line2D([], [], color=INK, ls=style, label=part) for part, style in drawn.items()]
+    styles = [Line2D([], [], color=INK, ls=style, label=part) for part, style in drawn.items() if parts]
     levels = [Line2D([], [], **lines[name], label=name) for name in constants]
-    handles = [*looks, *levels, *parts]
+    handles = [*looks, *levels, *styles]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
     return figure
 

@@ -91,7 +91,7 @@ def _launch(
     cfg = compose(identity, [override for override in overrides if override.startswith(("paths.", "order=", "sweeps"))])
     writable(cfg.paths.runs)
     results = writable(cfg.paths.results)
-    sweeps: Any = OmegaConf.to_container(cfg.sweeps) if cfg.get("sweeps") else {"all": {}}
+    sweeps: Any = OmegaConf.to_container(cfg.sweeps, resolve=True) if cfg.get("sweeps") else {"all": {}}
     unknown = [name for name in wanted if name not in sweeps]
     if unknown:
         raise UserError(f"{identity} has no sweep {', '.join(unknown)}; there are: {', '.join(sweeps)}.")

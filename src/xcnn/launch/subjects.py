@@ -23,12 +23,13 @@ from xcnn.evaluation.prototypes import training_share
 from xcnn.evaluation.subject import Subject
 from xcnn.files import locked
 from xcnn.fingerprint import file_hash, fingerprint
-from xcnn.launch.compose import build, plain, settings, varied
+from xcnn.launch.compose import build, cell_of, compose, plain, settings, varied
 from xcnn.launch.options import Options, as_options
 from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm, weights_provenance
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
+from xcnn.report.cells import Cell
 from xcnn.report.loggers import curve_loggers
 from xcnn.report.provenance import provenance
 from xcnn.training.classifier import Classifier
@@ -106,6 +107,16 @@ class Setup:
         if "data" in self.__dict__ and self.options["data"] == other.options["data"]:
             other.__dict__["data"] = self.data
         return other
+
+    def part(self, identity: str) -> tuple["Setup", Cell]:
+        """The setup and the cell of another experiment with this one's own overrides, for results made of others.
+
+        Raises:
+            UserError: the other experiment has no such option.
+        """
+        own = [each for each in self._overrides if not each.startswith(("experiment=", "identity=", "cell="))]
+        cfg = compose(identity, own)
+        return Setup(cfg, own), cell_of(cfg, own)
 
     # Networks
 
@@ -212,7 +223,11 @@ class Setup:
         return self._placed(subject)
 
     def attribution(self, subject: Subject) -> Method:
-        """The configured attribution method of a subject's network.
+        """The configured attribution method of a subject's network; raises as `method` does."""
+        return self.method(subject.network)
+
+    def method(self, network: nn.Module) -> Method:
+        """The configured attribution method of any network, such as one with other weights than the subject's.
 
         Raises:
             UserError: an option that the method has not, such as a layer for one that explains the input.
@@ -222,7 +237,7 @@ class Setup:
         if unknown := [name for name in make.keywords if name not in known]:
             why = ": it explains the input, not the features at a layer" if unknown[0] == "layer" else ""
             raise UserError(f"{make.func.__name__} has no {unknown[0]}{why}. It has {', '.join(known[1:])}.")
-        method: Method = make(subject.network)
+        method: Method = make(network)
         return method
 
     @property

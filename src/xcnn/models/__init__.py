@@ -3,6 +3,7 @@
 from xcnn.models.backbones import Preprocessing, backbone
 from xcnn.models.capture import capture
 from xcnn.models.conv3 import conv3
+from xcnn.models.depth import deep_network
 from xcnn.models.fine_tuned import fine_tuned, recalibrate_batch_norm
 from xcnn.models.fold import fold_batch_norm
 from xcnn.models.protopnet import ProtoPNet
@@ -18,6 +19,7 @@ __all__ = [
     "capture",
     "conv3",
     "cuttable_layers",
+    "deep_network",
     "fine_tuned",
     "fold_batch_norm",
     "load_weights",

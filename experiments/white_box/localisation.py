@@ -1,0 +1,54 @@
+"""White-box survey: all methods against the objects, by boxes, insertion, deletion and ROAD.
+
+Paper:      Ayyar et al. 2021; the survey names overlap with boxes as a way to compare, and measures nothing.
+Command:    make white-box-localisation
+Reports:    nothing.
+Cost:       a map of each method, and 42 passes for a quarter of the images: on one CPU core (float32) 30 s an image of
+            ImageNet with ResNet-50 for all but SmoothGrad and integrated gradients, 15 s for these two; minutes on
+            shapes.
+Deviations: the metrics are the field's own, as in pixel_ablation_cam/localisation. Insertion, deletion and ROAD on a
+            quarter of the images, chosen by their ids. Of signed maps the positive part counts.
+"""
+
+from collections.abc import Sequence
+
+from experiments.pixel_ablation_cam.comparisons import as_good, titled
+from experiments.pixel_ablation_cam.localisation import BOXES, PERTURBED, TITLES, measure, pool
+from experiments.white_box.families import CONTROLS
+from xcnn.evaluation.image_rows import named
+from xcnn.figures import Estimate, protocol_plot
+from xcnn.launch import launch
+from xcnn.report import Column, PaperNumber, Row, Summary
+from xcnn.report.shards import side_by_side
+
+SHOWN = ("pointing", "energy", "iou", "insertion", "deletion", "road")
+
+
+def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    drawings, networks = {}, []
+    for place, group in side_by_side(rows).items():
+        file = f"localisation-{place}.png"
+        estimates = [
+            Estimate("", TITLES[metric], titled(row.method), *(row.mean[named(metric, e)] for e in ("", "low", "high")))
+            for row in group
+            for metric in ("energy", "insertion", "road")
+        ]
+        drawings[file] = protocol_plot(estimates, title=f"{titled(group[0].model)}, {titled(group[0].dataset)}")
+        methods = [row.method for row in group if row.method not in CONTROLS]
+        blind = as_good(group, {metric: (BOXES | PERTURBED)[metric] for metric in SHOWN}, methods)
+        best = {
+            metric: max(
+                (row for row in group if row.method in methods),
+                key=lambda row: row.mean[metric] * (-1 if metric == "deletion" else 1),
+            )
+            for metric in SHOWN
+        }
+        networks.append({"rows": group, "file": file, "blind": blind, "best": best, "methods": methods})
+    columns = [Column(metric, TITLES[metric]) for metric in SHOWN]
+    facts = {"networks": networks, "shown": SHOWN, "titles": TITLES, "boxes": list(BOXES)[:5]}
+    title = "White-box survey: localisation"
+    return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)
+
+
+if __name__ == "__main__":
+    launch(__file__, measure, summarise, pool=pool)

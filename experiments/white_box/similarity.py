@@ -1,0 +1,75 @@
+"""White-box survey, section 7: which maps are like which, and is FEM's most like Grad-CAM's?
+
+Paper:      Ayyar et al. 2021, section 7, after Fuad et al. 2020.
+Command:    make white-box-similarity
+Reports:    among gradient-based methods, Grad-CAM's maps are the most similar to FEM's, by Pearson's correlation and
+            L1-similarity (SIM); no number. Fuad et al. print a correlation of 0.70, for a 3-D network on video.
+Cost:       a map of each method and two of the references: on one CPU core (float32) 10 s an image of ImageNet with
+            ResNet-50 for all but SmoothGrad and integrated gradients, 17 s for these two; minutes on shapes. The maps
+            stay in the cells: 100 kB an image and method.
+Deviations: the survey names no data. ImageNet photographs, Imagenette with VGG-16, and drawn shapes. Of signed maps the
+            positive part counts.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import nan
+
+import pandas as pd
+
+from experiments.pixel_ablation_cam.comparisons import titled
+from experiments.white_box.families import GRADIENTS, claims_between
+from xcnn.evaluation.similarity import BLURRED, PIXELS, measure_similarity, pool_similarity
+from xcnn.figures import heat_tables
+from xcnn.launch import Setup, launch
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report.shards import side_by_side
+
+COMPARED = ("pcc_fem", "sim_fem")
+MEASURES = ("pcc", "sim", "kl", "auc", "nss", "iou", "dice")
+
+
+def measure(setup: Setup, cell: Cell) -> Measured:
+    options = setup.options
+    subject = setup.explained()
+    references = {name: setup.variant(f"attribution={name}").attribution(subject) for name in options.references}
+    return measure_similarity(
+        cell, subject, setup.attribution(subject), references, options.references[0], options.share, options.chunk
+    )
+
+
+def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
+    return pool_similarity(rows, reference="grad_cam")
+
+
+def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    drawings, claims, networks = {}, [], []
+    for place, group in side_by_side(rows).items():
+        file = f"similarity-pairs-{place}.png"
+        names = [f"{titled(row.method)}, {number}" for number, row in enumerate(group, 1)]
+        panels = {each: _pairs(group, each) for each in (PIXELS, BLURRED)}
+        numbers = list(range(1, len(group) + 1))
+        drawings[file] = heat_tables(panels, names, numbers, "", "", "100 PCC", ".0f", vmin=-20, vmax=100, abreast=1)
+        metrics = [f"{metric}/{each}" for metric in COMPARED for each in (PIXELS, BLURRED)]
+        nearest = {metric: _nearest(group, metric) for metric in metrics}
+        for metric, ranked in nearest.items():  # against the nearest of the others: then against all
+            rivals = [row.method for row in ranked if row.method != "grad_cam"]
+            claims += claims_between(group, [metric], rivals[:1], ["grad_cam"], "lower")
+        centre = next((row for row in group if row.method == "centre"), None)
+        networks.append({"rows": group, "file": file, "nearest": nearest, "centre": centre})
+    columns = [Column(f"{metric}/{each}", f"{metric}, {each}", 2) for metric in COMPARED for each in (PIXELS, BLURRED)]
+    facts = {"networks": networks, "measures": MEASURES, "claim_digits": 3, "gradients": GRADIENTS}
+    return Summary("White-box survey: similarity", columns=columns, drawings=drawings, claims=claims, facts=facts)
+
+
+def _pairs(group: Sequence[Row], resolution: str) -> list[list[float]]:
+    """PCC of every two methods, in hundredths."""
+    return [[100 * row.mean.get(f"pair_{resolution}/{other.method}", nan) for other in group] for row in group]
+
+
+def _nearest(group: Sequence[Row], metric: str) -> list[Row]:
+    """The gradient-based methods, from the most similar to FEM."""
+    return sorted((row for row in group if row.method in GRADIENTS), key=lambda row: -row.mean[metric])
+
+
+if __name__ == "__main__":
+    launch(__file__, measure, summarise, pool=pool)

@@ -1,0 +1,114 @@
+"""Sanity checks by randomised weights (Adebayo et al. 2018): cascades of networks, and structural similarity of maps.
+
+Layers lose what they learnt one after the other, from the last to the first (top-down) or from the first to the last
+(bottom-up). Top-down alone is not enough: it keeps the scales of the activations below (Binder et al. 2023).
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xcnn.attribution.maps import normalise
+from xcnn.errors import UserError
+from xcnn.metrics.similarity import varied
+
+__all__ = ["Randomised", "cascade", "layers_with_weights", "ssim"]
+
+
+class Randomised(NamedTuple):
+    """A network of a cascade.
+
+    Args:
+        order: `top_down` or `bottom_up`; the last of both is the same network, of `bottom_up` it is left out.
+        layers: number of layers that are randomised.
+        network: copy of the network.
+    """
+
+    order: str
+    layers: int
+    network: nn.Module
+
+
+def layers_with_weights(network: nn.Module) -> list[str]:
+    """Names of the convolutions and linear layers, in the order in which the network defines them."""
+    kinds = (nn.modules.conv._ConvNd, nn.Linear)
+    return [name for name, module in network.named_modules() if isinstance(module, kinds)]
+
+
+def cascade(network: nn.Module, stages: int, seed: int = 0) -> Iterator[Randomised]:
+    """Copies of a network with more and more layers randomised, top-down, then bottom-up.
+
+    A layer's weights and its biases are drawn from normal distributions with the mean and deviation that each had; the
+    draw depends on the seed and the layer, so that a layer is the same in all copies.
+
+    Args:
+        network: network; not changed.
+        stages: number of copies in each order, as evenly spaced from one layer to all as their number allows.
+        seed: random seed.
+
+    Raises:
+        UserError: stages below 2, or a network without weights.
+    """
+    names = layers_with_weights(network)
+    if stages < 2 or not names:
+        raise UserError(f"stages is {stages} and the network has {len(names)} layers with weights; give at least 2, 1.")
+    counts = sorted({round(1 + (len(names) - 1) * k / (stages - 1)) for k in range(stages)})
+    for order, ranked in (("top_down", names[::-1]), ("bottom_up", names)):
+        for count in counts:
+            if order == "bottom_up" and count == len(names):
+                continue
+            other = copy.deepcopy(network)
+            for name in ranked[:count]:
+                _randomise(other.get_submodule(name), seed + names.index(name))
+            yield Randomised(order, count, other)
+
+
+@torch.no_grad()
+def _randomise(layer: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for weight in layer.parameters(recurse=False):
+        deviation, mean = torch.std_mean(weight.double(), correction=0)
+        drawn = mean.cpu() + deviation.cpu() * torch.randn(weight.shape, dtype=torch.float64, generator=generator)
+        weight.copy_(drawn.to(weight))
+
+
+def ssim(maps: Tensor, others: Tensor, sigma: float = 1.5) -> Tensor:
+    """Structural similarity (Wang et al. 2004) of maps brought to [0, 1]: (N, H, W), (N, H, W) -> (N,) in [-1, 1].
+
+    With Gaussian windows of 11 pixels and population statistics, as in the paper, over the places where a window fits.
+    A constant map has none: NaN.
+
+    Args:
+        maps, others: maps of one size, at least 11 x 11.
+        sigma: standard deviation of the windows, in pixels.
+
+    Raises:
+        UserError: shapes do not fit, or maps smaller than a window.
+    """
+    size = 2 * round(3.5 * sigma) + 1
+    if maps.ndim != 3 or maps.shape != others.shape or min(maps.shape[1:]) < size:
+        raise UserError(
+            f"maps are {tuple(maps.shape)} and {tuple(others.shape)}; pass two of one size (N, H, W), "
+            f"{size} px or more."
+        )
+    impulse = torch.zeros(size, dtype=torch.float64)
+    impulse[size // 2] = 1
+    window = torch.from_numpy(gaussian_filter1d(impulse.numpy(), sigma, truncate=3.5)).to(maps.device)
+
+    def mean(values: Tensor) -> Tensor:
+        across = functional.conv2d(values[:, None], window[None, None, None])
+        return functional.conv2d(across, window[None, None, :, None])[:, 0]
+
+    a, b = normalise(maps.double()), normalise(others.double())
+    mean_a, mean_b = mean(a), mean(b)
+    variance_a, variance_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
+    covariance = mean(a * b) - mean_a * mean_b
+    first, second = 0.01**2, 0.03**2
+    found = (2 * mean_a * mean_b + first) * (2 * covariance + second)
+    found = found / ((mean_a**2 + mean_b**2 + first) * (variance_a + variance_b + second))
+    return found.mean((1, 2)).where(varied(maps) & varied(others), torch.nan)
