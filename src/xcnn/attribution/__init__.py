@@ -26,6 +26,7 @@ from xcnn.attribution.probe import Probe
 from xcnn.attribution.random import Random
 from xcnn.attribution.score_cam import ScoreCAM
 from xcnn.attribution.smooth_grad import SmoothGrad
+from xcnn.attribution.two_generators import TwoGenerators
 from xcnn.attribution.walk_method import WalkMethod
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Random",
     "ScoreCAM",
     "SmoothGrad",
+    "TwoGenerators",
     "WalkMethod",
     "normalise",
     "upsample",
