@@ -83,4 +83,4 @@ def summary_of_maps(title: str, rows: Sequence[Row], says: Sequence[Says]) -> Su
         measured.append({"row": row, "methods": own})
         counts = row.dataset == PHOTOGRAPHS
         claims += [claim(own, metric, first, second, sign, counts=counts) for metric, first, second, sign in says]
-    return Summary(title, claims=claims, facts={"measured": measured, "claim_digits": 3})
+    return Summary(title, claims=claims, facts={"measured": measured, "claim_digits": 4})

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from experiments.pixel_ablation_cam.comparisons import by_method
-from xcnn.attribution import TwoGenerators
+from xcnn.attribution import Gradient, TwoGenerators
 from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.gallery import Gallery
 from xcnn.evaluation.image_rows import differences, image_rows, with_intervals
@@ -37,7 +37,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     options, subject = setup.options, setup.explained()
     method = setup.attribution(subject)
     assert isinstance(method, TwoGenerators)
-    gradient = setup.variant("attribution=gradient").attribution(subject)
+    gradient = Gradient(subject.network)
     masks = subject.data.test.masks.get("object")
     places = {name: place for place, name in enumerate(subject.pictures.ids)}
 
