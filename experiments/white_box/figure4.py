@@ -20,7 +20,7 @@ from experiments.pixel_ablation_cam.comparisons import titled
 from xcnn.colour import cielab
 from xcnn.evaluation.gallery import Gallery
 from xcnn.evaluation.selection import select_images
-from xcnn.figures import relevance_grid, save_png
+from xcnn.figures import Scale, relevance_grid, save_png
 from xcnn.figures.heat_maps import HEAT
 from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
@@ -37,7 +37,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         subject, {name: setup.attribution(subject)}, select_images([subject], figure.rules, figure.pictures)
     )
     maps = gallery.explanations[name].maps
-    scales = {f"{name} in jet": "jet", "over the image": "jet_overlay", "our overlay": "heat"}
+    scales: dict[str, Scale] = {f"{name} in jet": "jet", "over the image": "jet_overlay", "our overlay": "heat"}
     file = f"figure4-{options.dataset}.png"
     save_png(relevance_grid(gallery.rows(dict.fromkeys(scales, maps)), scales), cell.folder / file)
     values = {f"falling/{scale}": falling(scale, figure.colours) for scale in ("jet", HEAT)}

@@ -12,13 +12,13 @@ Deviations: the survey's network is a ResNet-34 on photographs of Mexican buildi
 
 from collections.abc import Sequence
 
-from experiments.white_box.map_figures import measure_maps, summary_of_maps
+from experiments.white_box.map_figures import Says, measure_maps, summary_of_maps
 from xcnn.launch import launch
 from xcnn.report import PaperNumber, Row, Summary
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    says = [("share_above", "guided_backprop", "gradient", "lower"),
+    says: list[Says] = [("share_above", "guided_backprop", "gradient", "lower"),
             ("edge_share", "guided_backprop", "gradient", "higher")]  # fmt: skip
     return summary_of_maps("White-box survey, figure 6: gradient and guided backpropagation", rows, says)
 

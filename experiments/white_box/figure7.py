@@ -16,7 +16,7 @@ from torch import Tensor
 
 from experiments.pixel_ablation_cam.comparisons import by_method
 from experiments.white_box.map_figures import PHOTOGRAPHS
-from xcnn.attribution import Gradient, IntegratedGradients
+from xcnn.attribution import IntegratedGradients, Method
 from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.gallery import correlation
 from xcnn.evaluation.image_rows import differences, image_rows, with_intervals
@@ -65,7 +65,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     return subject.measured(values, len(rows), files=[file])
 
 
-def path(subject: Subject, gradient: Gradient, image: Tensor, alphas: Tensor, steps: int) -> PathRow:
+def path(subject: Subject, gradient: Method, image: Tensor, alphas: Tensor, steps: int) -> PathRow:
     """The images on the way from black to an image (3, H, W), the gradient there, and the integral."""
     images = alphas.to(image)[:, None, None, None] * image
     inputs = subject.normalise(images)
@@ -86,11 +86,11 @@ def score(subject: Subject, inputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    measured = [{"row": row, "methods": by_method(row, METHODS)} for row in rows]
     claims = [
-        claim(one["methods"], "correlation", *METHODS, "higher", counts=one["row"].dataset == PHOTOGRAPHS)
-        for one in measured
+        claim(by_method(row, METHODS), "correlation", *METHODS, "higher", counts=row.dataset == PHOTOGRAPHS)
+        for row in rows
     ]
+    measured = [{"row": row} for row in rows]
     title = "White-box survey, figure 7: integrated gradients along the path"
     return Summary(title, claims=claims, facts={"measured": measured, "claim_digits": 3})
 

@@ -11,13 +11,13 @@ Deviations: another network and other photographs than the survey's (see figure 
 
 from collections.abc import Sequence
 
-from experiments.white_box.map_figures import measure_maps, summary_of_maps
+from experiments.white_box.map_figures import Says, measure_maps, summary_of_maps
 from xcnn.launch import launch
 from xcnn.report import PaperNumber, Row, Summary
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    says = [("fine_detail", "grad_cam", "guided_backprop", "lower"),
+    says: list[Says] = [("fine_detail", "grad_cam", "guided_backprop", "lower"),
             ("fine_detail", "guided_grad_cam", "grad_cam", "higher")]  # fmt: skip
     return summary_of_maps("White-box survey, figure 8: Grad-CAM and guided Grad-CAM", rows, says)
 

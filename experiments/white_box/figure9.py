@@ -11,14 +11,14 @@ Deviations: VGG-16 with ImageNet convolutions and our classifier for Imagenette,
 
 from collections.abc import Sequence
 
-from experiments.white_box.map_figures import measure_maps, summary_of_maps
+from experiments.white_box.map_figures import Says, measure_maps, summary_of_maps
 from xcnn.launch import launch
 from xcnn.report import PaperNumber, Row, Summary
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    says = [
-        ("share_above", "lrp_epsilon", "lrp_epsilon_no_bias", "higher"),
+    says: list[Says] = [
+        ("gini", "lrp_epsilon_no_bias", "lrp_epsilon", "higher"),
         ("extent", "lrp_epsilon_no_bias", "lrp_epsilon", "lower"),
         ("edge_share", "lrp_alpha1_beta0", "lrp_epsilon", "higher"),
         ("fine_detail", "fem", "lrp_alpha1_beta0", "lower"),

@@ -22,7 +22,7 @@ from xcnn.report import Cell, Claim, Measured, Row, Summary, claim
 PHOTOGRAPHS = "imagenette"  # the data whose claims count; drawn shapes have few edges and no texture
 CELLS = 8  # squares along a side, within which detail is fine
 QUANTITIES = ("share_above", "gini", "edge_share", "fine_detail", "extent")
-Says = tuple[str, str, str, Literal["lower", "higher"]]  # metric, first, second
+Says = tuple[str, str, str, Literal["lower", "higher"]]  # metric, first, second, the first is
 
 
 def measure_maps(setup: Setup, cell: Cell) -> Measured:
@@ -49,7 +49,7 @@ def _looks(subject: Subject, methods: Mapping[str, Method], batch: PictureBatch)
     """`quantity/method` (n,) of each method's maps, at the pictures' size, for the class predicted."""
     pictures = subject.scaled(batch)
     inputs, side = subject.normalise(pictures), pictures.shape[2] // CELLS
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, method in methods.items():
         with subject.autocast():
             maps = upsample(method(inputs), pictures.shape[2:])

@@ -25,7 +25,9 @@ class TwoGenerators(InputMethod):
 
     def __init__(self, model: nn.Module, generators: GeneratorPair, chunk: int | None = None):
         super().__init__(model, chunk)
-        self.generators = evaluation_copy(generators)
+        copied = evaluation_copy(generators)
+        assert isinstance(copied, GeneratorPair)
+        self.generators = copied
 
     def attribute(self, batch: Batch) -> Tensor:
         similar, adversarial = self.pair(batch.images)

@@ -33,7 +33,7 @@ from xcnn.figures.plots import (
     score_ramp,
     tradeoff_plot,
 )
-from xcnn.figures.relevance_maps import PathRow, integration_path, jet_overlay, relevance_grid
+from xcnn.figures.relevance_maps import PathRow, Scale, integration_path, jet_overlay, relevance_grid
 from xcnn.figures.renderings import encircled, heat, proportionate, upscale
 from xcnn.figures.signed_filters import signed_filters
 from xcnn.figures.style import save_png
@@ -54,6 +54,7 @@ __all__ = [
     "PartPrototype",
     "PathRow",
     "PrototypePatch",
+    "Scale",
     "SuccinctImage",
     "ablation_plot",
     "cost_plot",

@@ -60,7 +60,7 @@ def coloured(activation: Array, scale: Scale, size: Sequence[int]) -> Floats:
         values = as_tensor(activation)
         if values.ndim != 2 or not values.isfinite().all():
             raise UserError(f"the map is {tuple(values.shape)}; pass one finite map (h, w).")
-        top = max(float(np.percentile(values.abs().numpy(), PERCENTILE)), np.finfo(np.float32).tiny)
+        top = _top(values)
         shares = (values / top).clamp(-1, 1) / 2 + 0.5 if scale == "signed" else (values.abs() / top).clamp(max=1)
         values = torch.nn.functional.interpolate(shares[None, None], size=tuple(size), mode="nearest")[0, 0]
     else:
@@ -95,8 +95,9 @@ def relevance_grid(rows: Sequence[HeatMapRow], scales: Mapping[str, Scale], titl
             continue
         bar = colour_bar(figure, ScalarMappable(cmap=name), axes[:, column], "", "bottom")
         bar.set_ticks(np.linspace(0, 1, len(ends)).tolist(), labels=ends)
-        for text, side in ((bar.ax.get_xticklabels()[0], "left"), (bar.ax.get_xticklabels()[-1], "right")):
-            text.set_horizontalalignment(side)  # within the bar's own width: the next one's is near
+        texts = bar.ax.get_xticklabels()
+        texts[0].set_horizontalalignment("left")  # within the bar's own width: the next one's is near
+        texts[-1].set_horizontalalignment("right")
     return figure
 
 
@@ -134,7 +135,7 @@ def integration_path(rows: Sequence[PathRow], shares: Sequence[float], title: st
     axes: NDArray[np.object_] = figure.subplots(2 * len(rows), columns, squeeze=False)
     for row, upper, lower in zip(rows, axes[::2], axes[1::2], strict=True):
         size = row.images.shape[2:]
-        top = max(float(np.percentile(row.gradients.numpy(), PERCENTILE)), np.finfo(np.float32).tiny)
+        top = _top(row.gradients)
         for place, (above, below) in enumerate(zip(upper[:-1], lower[:-1], strict=True)):
             picture_with_boxes(above, upscale(row.images[place]), size, torch.empty(0, 4))
             caption(above, row.notes[place])
@@ -152,6 +153,11 @@ def integration_path(rows: Sequence[PathRow], shares: Sequence[float], title: st
     for cell, share in zip(axes[0], shares, strict=False):
         cell.set_title(f"α = {share:.2f}")
     return figure
+
+
+def _top(values: Tensor) -> float:
+    """The percentile of the absolute values at which colours end; never 0."""
+    return max(float(np.percentile(values.abs().numpy(), PERCENTILE)), float(np.finfo(np.float32).tiny))
 
 
 def _panel(scale: Scale) -> Panel:

@@ -115,10 +115,6 @@ class GeneratorTraining(Classifier):
             "similar": similar, "adversarial": adversarial, "cyclic": cyclic, "image": image, "between": between,
         }  # fmt: skip
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        similar, adversarial = self.network(self.network_input(images))
-        return similar, adversarial
-
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         inputs = self.network_input(self.training_images(batch[0]))
         terms = generator_terms(self.network, self.classifier, inputs, self.aim)
