@@ -4,8 +4,8 @@ Paper:      Ayyar et al. 2021, section 6 and eq. 27; Charachon et al. 2020.
 Command:    make white-box-two-generators
 Reports:    no number; the difference of an image and an adversarial one is called noisy and non-intuitive, and that of
             a similar and an adversarial image, by generators that share most of their parameters, better.
-Cost:       on a CPU core that does nothing else, a shared body: shapes 2 minutes, car and truck 8, MNIST 16, CIFAR-10 18
-            (an epoch 11, 45, 96 and 108 s); separate bodies nearly twice that; 2 GB.
+Cost:       on a CPU core that does nothing else, a shared body: shapes 2 minutes, car and truck 8, MNIST 16, CIFAR-10
+            18 (an epoch 11, 45, 96 and 108 s); separate bodies nearly twice that; 2 GB.
 Deviations: the paper explains chest X-rays. Its losses and weights are public in words only: ours are those of the
             authors' later code (see `xcnn.training.two_generators`), without its discriminator and augmentation, and
             with 10 epochs of Adam at 1e-3 (8 at 2e-3 in batches of 16 on shapes) in place of 60 at 1e-4. The
