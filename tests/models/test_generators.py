@@ -34,6 +34,16 @@ def test_a_shared_body_is_counted_once() -> None:
     assert numbers[False] - outputs == 2 * (numbers[True] - outputs)
 
 
+def test_separate_bodies_have_an_image_each() -> None:
+    generators, images = pair(shared=False), torch.rand(1, 3, 8, 8)
+    before = generators(images)
+    with torch.no_grad():
+        for parameter in generators.bodies[1].parameters():
+            parameter.add_(0.1)
+    after = generators(images)
+    assert torch.equal(before[0], after[0]) and not torch.equal(before[1], after[1])
+
+
 def test_the_u_net_by_hand() -> None:
     """With one width there is no pooling: two convolutions and an output block, written out."""
     generators = pair(widths=(4,), channels=1)

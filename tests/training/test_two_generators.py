@@ -121,6 +121,7 @@ def test_the_classifier_stays_as_it_is(tmp_path: Path) -> None:
     run(tmp_path, 1, trained)
     assert classifier.training and classifier.slope.requires_grad and classifier.slope.grad is None
     assert classifier.slope.item() == 4 == trained.classifier.slope.item()  # type: ignore[union-attr,operator]
+    assert trained.classifier.slope.grad is None and not trained.classifier.training  # type: ignore[union-attr]
     assert not trained.network.training
 
 
