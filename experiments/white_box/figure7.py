@@ -4,7 +4,7 @@ Paper:      Ayyar et al. 2021, section 4.4 and figure 7.
 Command:    make white-box-figure7
 Reports:    seven images between a black one and a photograph; the integral is a sum over such points, and the map is
             said to fluctuate less than the gradient's when the image changes invisibly.
-Cost:       about 35 passes there and back of VGG-16 an image: 4 minutes on a CPU core for 4 photographs, 2 GB.
+Cost:       about 35 passes there and back of VGG-16 an image: 20 minutes on a CPU core for 24, 2 GB.
 Deviations: the survey gives no number of points and no test of its claim: the sum's error is the distance of the map's
             sum to the difference of the scores, and the change under noise is measured as a correlation of maps.
 """
