@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from experiments.pixel_ablation_cam.comparisons import titled
 from experiments.pixel_ablation_cam.faithfulness import NEAREST, choices, measure
 from experiments.white_box.families import CONTROLS
 from xcnn.evaluation.faithfulness import pool_faithfulness
 from xcnn.evaluation.image_rows import named
 from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import launch
+from xcnn.launch.titles import titled
 from xcnn.report import Column, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 

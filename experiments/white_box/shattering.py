@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from experiments.pixel_ablation_cam.comparisons import titled
 from experiments.white_box.families import APART, BACKWARD, claims_between
 from xcnn.evaluation.image_rows import named
 from xcnn.evaluation.shattering import measure_shattering, pool_shattering
@@ -26,6 +25,7 @@ from xcnn.evaluation.subject import Subject
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.compose import compose
+from xcnn.launch.titles import titled
 from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 

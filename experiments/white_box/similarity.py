@@ -16,11 +16,11 @@ from math import nan
 
 import pandas as pd
 
-from experiments.pixel_ablation_cam.comparisons import titled
 from experiments.white_box.families import GRADIENTS, claims_between
 from xcnn.evaluation.similarity import BLURRED, PIXELS, measure_similarity, pool_similarity
 from xcnn.figures import heat_tables
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 

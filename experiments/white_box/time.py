@@ -14,10 +14,10 @@ from functools import partial
 
 import torch
 
-from experiments.pixel_ablation_cam.comparisons import titled
 from experiments.white_box.families import GRADIENTS, claims_between
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.metrics.cost import FORWARD, forward_pass, peak_bytes, processor_ratios, ratios
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 

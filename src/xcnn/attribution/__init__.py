@@ -33,6 +33,7 @@ from xcnn.attribution.random import Random
 from xcnn.attribution.rise import RISE
 from xcnn.attribution.score_cam import ScoreCAM
 from xcnn.attribution.smooth_grad import SmoothGrad
+from xcnn.attribution.two_generators import TwoGenerators
 from xcnn.attribution.walk_method import WalkMethod
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "Random",
     "ScoreCAM",
     "SmoothGrad",
+    "TwoGenerators",
     "WalkMethod",
     "normalise",
     "upsample",

@@ -1,5 +1,6 @@
 """Data sets as LightningDataModules; one file each."""
 
+from xcnn.data.chosen_classes import ChosenClasses, ShapesPresence
 from xcnn.data.cifar10 import CIFAR10, image_folder
 from xcnn.data.cub200 import CUB200
 from xcnn.data.imagenet import ImageNetVal
@@ -17,6 +18,7 @@ __all__ = [
     "MNIST",
     "PARTS",
     "STL10",
+    "ChosenClasses",
     "EpochOrder",
     "ImageNetVal",
     "Imagenette",
@@ -26,6 +28,7 @@ __all__ = [
     "PictureTensors",
     "Pictures",
     "Shapes",
+    "ShapesPresence",
     "TensorDataModule",
     "TinyImageNet",
     "image_folder",

@@ -33,6 +33,7 @@ from xcnn.figures.plots import (
     score_ramp,
     tradeoff_plot,
 )
+from xcnn.figures.relevance_maps import PathRow, Scale, integration_path, jet_overlay, relevance_grid
 from xcnn.figures.renderings import encircled, heat, proportionate, upscale
 from xcnn.figures.signed_filters import signed_filters
 from xcnn.figures.style import save_png
@@ -51,7 +52,9 @@ __all__ = [
     "Interpretation",
     "Marks",
     "PartPrototype",
+    "PathRow",
     "PrototypePatch",
+    "Scale",
     "SuccinctImage",
     "ablation_plot",
     "cost_plot",
@@ -67,12 +70,15 @@ __all__ = [
     "heat_map_grid",
     "heat_table",
     "heat_tables",
+    "integration_path",
     "interpretation_sheet",
+    "jet_overlay",
     "kept_grid",
     "overlay",
     "part_prototypes",
     "proportionate",
     "protocol_plot",
+    "relevance_grid",
     "renderings_figure",
     "save_png",
     "score_ramp",

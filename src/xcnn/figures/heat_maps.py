@@ -44,6 +44,8 @@ SOFTNESS = 1.5  # standard deviation in pixels of 224; it also halves the bytes 
 DIMMED = 0.3  # brightness of what is not kept, where it is not black
 GRID = "#e8e8e8"
 
+Panel = Callable[[Array, Array], Floats]  # image (3, H, W) in [0, 1] and map (h, w) to a picture (3, H', W')
+
 
 @dataclass(frozen=True)
 class HeatMapRow:
@@ -81,7 +83,7 @@ def overlay(image: Array, activation: Array) -> Floats:
 @styled
 def heat_map_grid(rows: Sequence[HeatMapRow], methods: Sequence[str], title: str = "") -> Figure:
     """Figures 2 and 5: per row an image and the heat of each method's map on it; each map has its own colour scale."""
-    figure, axes = _grid(rows, methods, title, overlay)
+    figure, axes = panel_grid(rows, methods, title, overlay)
     for row, line in zip(rows, axes, strict=True):
         for method, cell in zip(methods, line[1:], strict=True):
             if len(torch.as_tensor(row.maps[method]).unique()) == 1:
@@ -96,7 +98,7 @@ def heat_map_grid(rows: Sequence[HeatMapRow], methods: Sequence[str], title: str
 @styled
 def explanation_grid(rows: Sequence[HeatMapRow], methods: Sequence[str], title: str = "") -> Figure:
     """Figure 3: per row an image and each method's explanation map, its kept pixels on black."""
-    return _grid(rows, methods, title, partial(_kept, rest=0))[0]
+    return panel_grid(rows, methods, title, partial(_kept, rest=0))[0]
 
 
 @styled
@@ -105,26 +107,36 @@ def kept_grid(rows: Sequence[HeatMapRow], methods: Sequence[str], title: str = "
 
     What is not kept is dimmed and not black, so that what a method misses in the box can be seen.
     """
-    figure, axes = _grid(rows, methods, title, partial(_kept, rest=DIMMED))
+    figure, axes = panel_grid(rows, methods, title, partial(_kept, rest=DIMMED))
     for row, line in zip(rows, axes, strict=True):
         for method, cell in zip(methods, line[1:], strict=True):
             outline(cell, np.asarray(torch.as_tensor(row.maps[method]).cpu() >= 0.5))
     return figure
 
 
-def _grid(
-    rows: Sequence[HeatMapRow], methods: Sequence[str], title: str, panel: Callable[[Array, Array], Floats]
+def panel_grid(
+    rows: Sequence[HeatMapRow],
+    methods: Sequence[str],
+    title: str,
+    panel: Panel | Mapping[str, Panel],
+    below: float = 0,
 ) -> tuple[Figure, NDArray[np.object_]]:
-    """The image of each row and `panel(image, map)` of each method beside it, with boxes, notes and headings."""
+    """The image of each row and `panel(image, map)` of each method beside it, with boxes, notes and headings.
+
+    Args:
+        panel: what draws a map, one for all methods or one for each.
+        below: inches left free below the rows.
+    """
     needed(rows, "rows")
     needed(methods, "methods")
+    panels = panel if isinstance(panel, Mapping) else dict.fromkeys(methods, panel)
     cell_width = cell_size(1 + len(methods), 0.6)
     captions = [
         [folded([text], cell_width) for text in (row.title, *(row.notes.get(name, "") for name in methods))]
         for row in rows
     ]
     heights = [cell_width + CAPTION + LINE_HEIGHT * max(text.count("\n") for text in texts) for texts in captions]
-    figure = new_figure((1 + len(methods)) * cell_width + 0.6, sum(heights) + 0.4, title)
+    figure = new_figure((1 + len(methods)) * cell_width + 0.6, sum(heights) + 0.4 + below, title)
     axes = figure.subplots(len(rows), 1 + len(methods), squeeze=False)
     for row, texts, line in zip(rows, captions, axes, strict=True):
         missing = [method for method in methods if method not in row.maps]
@@ -134,7 +146,8 @@ def _grid(
         picture_with_boxes(line[0], upscale(image), image.shape[1:], row.boxes)
         line[0].set_ylabel(row.label)
         for method, cell in zip(methods, line[1:], strict=True):
-            picture_with_boxes(cell, panel(image, torch.as_tensor(row.maps[method])), image.shape[1:], row.boxes)
+            drawn = panels[method](image, torch.as_tensor(row.maps[method]))
+            picture_with_boxes(cell, drawn, image.shape[1:], row.boxes)
         for cell, text in zip(line, texts, strict=True):
             caption(cell, text, INK if cell is line[0] else FAINT)
     for cell, name in zip(axes[0], ("image", *methods), strict=True):

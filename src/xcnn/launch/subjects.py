@@ -5,7 +5,7 @@ weights. What is handed on is plain: modules, tensors, numbers.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from xcnn.launch.compose import build, cell_of, compose, plain, settings, varied
 from xcnn.launch.options import Options, as_options
 from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm, weights_provenance
 from xcnn.models.fine_tuned import statistics_folded
+from xcnn.models.generators import GeneratorPair
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
 from xcnn.report.cells import Cell
@@ -35,6 +36,7 @@ from xcnn.report.provenance import provenance
 from xcnn.training.classifier import Classifier
 from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining
+from xcnn.training.two_generators import GeneratorTraining
 
 RECALIBRATED = 512  # training images whose statistics stand in for those that a file of weights has not
 
@@ -223,11 +225,19 @@ class Setup:
         return self._placed(subject)
 
     def attribution(self, subject: Subject) -> Method:
-        """The configured attribution method of a subject's network; raises as `method` does."""
-        return self.method(subject.network)
+        """The configured attribution method of a subject's network, with generators trained for it if it has them.
 
-    def method(self, network: nn.Module) -> Method:
+        Raises:
+            UserError: as `method` and `generators` do.
+        """
+        trained = [self.generators(subject)[0]] if self.options.get("generators") else []
+        return self.method(subject.network, *trained)
+
+    def method(self, network: nn.Module, *trained: nn.Module) -> Method:
         """The configured attribution method of any network, such as one with other weights than the subject's.
+
+        Args:
+            trained: what the method takes besides the network.
 
         Raises:
             UserError: an option that the method has not, such as a layer for one that explains the input.
@@ -237,8 +247,31 @@ class Setup:
         if unknown := [name for name in make.keywords if name not in known]:
             why = ": it explains the input, not the features at a layer" if unknown[0] == "layer" else ""
             raise UserError(f"{make.func.__name__} has no {unknown[0]}{why}. It has {', '.join(known[1:])}.")
-        method: Method = make(network)
+        method: Method = make(network, *trained)
         return method
+
+    def generators(self, subject: Subject) -> tuple[GeneratorPair, Mapping[str, Any]]:
+        """The pair of generators that explains a subject's network, on its device, and the record of their training.
+
+        Loaded if some cell trained it before, else resumed or trained, on the training images of the subject's data.
+
+        Raises:
+            UserError: the data set has no training images.
+        """
+        if not hasattr(subject.data, "train"):
+            raise UserError(f"{subject.name} has no training images, and generators are trained: choose other data.")
+        chosen, normalise = self._cfg.generators, self.normalise or nn.Identity()
+        channels = subject.data.input_size[0]
+        low, high = (normalise(torch.full((1, channels, 1, 1), end)).flatten().tolist() for end in (0.0, 1.0))
+        torch.manual_seed(self.options.seed)
+        pair: GeneratorPair = build(chosen.network)(channels=channels, low=low, high=high)
+        handling = {"channels_last": self.options.trainer.channels_last, "normalise": self.normalise}
+        module: GeneratorTraining = build(chosen.training)(pair, subject.network.cpu(), **handling)
+        explained = {"classifier": subject.weights, "precision": subject.precision}
+        trained = self._fitted(module, ("generators",), chosen.max_epochs, of=explained)
+        subject.network.to(subject.device)
+        assert trained.training is not None
+        return pair.to(subject.device), trained.training
 
     @property
     def fit_share(self) -> float | None:
@@ -272,14 +305,21 @@ class Setup:
         return replace(subject, network=network, device=self.device, precision=self.precision, batch=batch)
 
     def _fitted(
-        self, module: Classifier, keys: Sequence[str], max_epochs: int, select: str | None = None, augment: bool = False
+        self,
+        module: Classifier,
+        keys: Sequence[str],
+        max_epochs: int,
+        select: str | None = None,
+        augment: bool = False,
+        of: Mapping[str, Any] | None = None,
     ) -> Subject:
         """Bring a module to the end of its training, in a folder named after `keys` of the settings and what all share.
 
         Args:
             augment: whether, of the settings under `training`, the augmentation alone is this training's.
+            of: what else it depends on, such as the network that it explains.
         """
-        training = {key: self.settings[key] for key in (*keys, "trainer", "seed")}
+        training = {key: self.settings[key] for key in (*keys, "trainer", "seed")} | dict(of or {})
         training["data"] = {key: value for key, value in self.settings["data"].items() if key != "test_size"}
         training["manifest"] = self.data.manifest
         if augment:

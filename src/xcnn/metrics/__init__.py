@@ -17,6 +17,7 @@ from xcnn.metrics.faithfulness import (
 from xcnn.metrics.feature_maps import feature_map_rows, feature_map_values, thinned_succinctness
 from xcnn.metrics.human_study import Comparison, Preferences, fleiss_kappa, model_comparison, preferences, vote_counts
 from xcnn.metrics.localisation import energy_inside, iou, pointing_game, top_fraction_overlap
+from xcnn.metrics.map_appearance import edge_share, edges, extent, fine_detail, gini, share_above
 from xcnn.metrics.perturbation import auc, blurred, deletion_curves, insertion_curves
 from xcnn.metrics.ranking import relevance_rank
 from xcnn.metrics.road import impute, road_combined, road_scores
@@ -41,10 +42,15 @@ __all__ = [
     "box_masks",
     "deletion_curves",
     "drop_share",
+    "edge_share",
+    "edges",
     "energy_inside",
+    "extent",
     "feature_map_rows",
     "feature_map_values",
+    "fine_detail",
     "fleiss_kappa",
+    "gini",
     "hidden_share",
     "impute",
     "increase",
@@ -63,6 +69,7 @@ __all__ = [
     "relevance_rank",
     "road_combined",
     "road_scores",
+    "share_above",
     "thinned_succinctness",
     "top_fraction_overlap",
     "vote_counts",

@@ -8,12 +8,14 @@ from xcnn.training.features import FeatureData, cached
 from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining
 from xcnn.training.schedules import cosine
+from xcnn.training.two_generators import GeneratorTraining
 
 __all__ = [
     "Classifier",
     "ConcisePenalty",
     "FeatureData",
     "FlipCrop",
+    "GeneratorTraining",
     "ProtoPNetTraining",
     "ResizedCrop",
     "area",

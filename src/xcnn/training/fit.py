@@ -212,5 +212,6 @@ def _quiet() -> None:
         ".*treespec",
         "Total length of",
         "The `srun`",
+        "Found .* in eval mode",  # a frozen classifier that generators are trained against
     ):
         warnings.filterwarnings("ignore", message=message)
