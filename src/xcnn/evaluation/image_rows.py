@@ -64,9 +64,9 @@ def differences(table: pd.DataFrame, reference: pd.DataFrame, name: str = "less"
 
 
 def metrics_of(rows: pd.DataFrame) -> list[str]:
-    """The columns that are metrics: numbers, and none of those that say which image a row is of."""
+    """The columns that are metrics: numbers, and none of those that say which image a row is of, or how many boxes."""
     numbers = rows.select_dtypes("number")
-    return [str(name) for name in numbers if name not in ("image", "label", "target")]
+    return [str(name) for name in numbers if name not in ("image", "label", "target", "boxes")]
 
 
 def pool_metrics(rows: Mapping[str, pd.DataFrame], references: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xcnn.attribution import Method, upsample
 from xcnn.data.pictures import PictureBatch
-from xcnn.evaluation.image_rows import Columns, differences, image_rows, with_intervals
+from xcnn.evaluation.image_rows import Columns, differences, image_rows, metrics_of, with_intervals
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics import (
     auc,
@@ -118,11 +118,6 @@ def measure_localisation(
     rows = rows[~rows["broken"]]
     values = {str(name): float(rows[name].mean()) for name in metrics_of(rows)}
     return subject.measured({**values, "top1": float((rows["label"] == rows["target"]).mean())}, len(rows))
-
-
-def metrics_of(rows: pd.DataFrame) -> list[str]:
-    """The columns that are metrics."""
-    return [str(name) for name in rows if name not in ("image", "id", "broken", "label", "target", "boxes")]
 
 
 def pool_localisation(rows: Mapping[str, pd.DataFrame], references: Sequence[str]) -> dict[str, dict[str, float]]:
