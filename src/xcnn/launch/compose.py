@@ -27,7 +27,7 @@ AMOUNTS = ("batch", "chunk", "perturbed_batch")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
 # What a network, a recipe or a data set offers: a setting only where a configuration reads it, by interpolation
 # (`layer: ${cam_layer}` of an attribution method). Variants are stated as what they resolve to.
-OFFERED = ("cam_layer", "blocks", "stages", "groups", "variants")
+OFFERED = ("cam_layer", "blocks", "stages", "groups", "occlusion", "variants")
 
 OmegaConf.register_new_resolver("repository", lambda part: str(REPOSITORY / part), replace=True)
 
