@@ -23,6 +23,7 @@ from xcnn.evaluation.prototypes import training_share
 from xcnn.evaluation.subject import Subject
 from xcnn.files import locked
 from xcnn.fingerprint import file_hash, fingerprint
+from xcnn.language import Describer
 from xcnn.launch.compose import build, plain, settings, varied
 from xcnn.launch.options import Options, as_options
 from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm, weights_provenance
@@ -215,6 +216,18 @@ class Setup:
         """The configured attribution method of a subject's network."""
         method: Method = build(self._cfg.attribution)(subject.network)
         return method
+
+    @cached_property
+    def describer(self) -> Describer:
+        """What puts filters into words; a server is asked whether it is there, and takes pictures, here.
+
+        Raises:
+            UserError: none is configured, or its server is not as it must be.
+        """
+        found: Describer | None = build(self._cfg.get("describer"))
+        if found is None:
+            raise UserError("this experiment has no describer; choose one: describer=measured.")
+        return found
 
     @property
     def fit_share(self) -> float | None:
