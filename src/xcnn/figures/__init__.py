@@ -33,7 +33,7 @@ from xcnn.figures.plots import (
     score_ramp,
     tradeoff_plot,
 )
-from xcnn.figures.renderings import encircled, heat, proportionate, upscale
+from xcnn.figures.renderings import encircled, evidence_pictures, heat, proportionate, upscale
 from xcnn.figures.signed_filters import signed_filters
 from xcnn.figures.style import save_png
 
@@ -59,6 +59,7 @@ __all__ = [
     "distinct_colours",
     "embedding_plot",
     "encircled",
+    "evidence_pictures",
     "explanation_grid",
     "feature_map_progression",
     "filter_comparison",

@@ -3,6 +3,8 @@
 from xcnn.language.describer import Claim, Describer, Description, describe_all
 from xcnn.language.evidence import FilterEvidence
 from xcnn.language.measured import MeasuredDescriber
+from xcnn.language.openai import OpenAIDescriber
+from xcnn.language.replay import ReplayDescriber
 from xcnn.language.verify import PartMasks, Verdict, verify
 
 __all__ = [
@@ -11,7 +13,9 @@ __all__ = [
     "Description",
     "FilterEvidence",
     "MeasuredDescriber",
+    "OpenAIDescriber",
     "PartMasks",
+    "ReplayDescriber",
     "Verdict",
     "describe_all",
     "verify",
