@@ -62,12 +62,10 @@ def describe_layers(
 
 
 def network_values(subject: Subject, found: Mapping[str, LayerWords]) -> dict[str, float]:
-    """Means over the filters of each layer (`<name>.<layer>`), and over layers (`<name>`); the share of dead filters."""
+    """Means over the filters of each layer (`<name>.<layer>`) and over layers (`<name>`); the share of dead filters."""
     by_layer = {}
     for layer, one in found.items():
-        activity = measure_activity(
-            subject.network, layer, subject.data.test_dataloader(), len(subject.data.classes)
-        )
+        activity = measure_activity(subject.network, layer, subject.data.test_dataloader(), len(subject.data.classes))
         by_layer[layer] = {**one.rows.mean().to_dict(), **one.words.claims()}
         by_layer[layer] |= {"dead": activity.dead_share, "described": float(len(one.words.filters))}
     values = {f"{name}.{layer}": value for layer, each in by_layer.items() for name, value in each.items()}
@@ -107,7 +105,7 @@ def _with_ends(name: str, mean: Any, low: Any, high: Any, n: int) -> dict[str, f
 
 
 def examples(before: LayerWords, after: LayerWords, n: int) -> list[dict[str, Any]]:
-    """The first filters that live in both networks: their words on their strongest image, and how well all of them do."""
+    """The first filters that live in both networks: the words on their strongest image, and the score of all."""
     both = before.rows.index.intersection(after.rows.index)[:n]
     return [
         {
@@ -165,7 +163,7 @@ def label_test_values(held_out: Sample, like: LayerWords, noise: float = 0.1, fe
 
 
 def words_summary(rows: Sequence[Row]) -> Summary:
-    """The verdict is on CIFAR-10, the paper's data: whether the words' score, less shuffled, is higher with the loss."""
+    """The verdict is on CIFAR-10, the paper's data: whether the words' relevance is higher with the loss."""
     columns = [
         Column("accuracy", "test accuracy"),
         Column("dead", "dead filters"),
@@ -194,7 +192,9 @@ def words_summary(rows: Sequence[Row]) -> Summary:
         columns=columns,
         claims=claims,
         facts={
-            "groups": [{"dataset": dataset, "words": words, "rows": group} for (dataset, words), group in groups.items()],
+            "groups": [
+                {"dataset": dataset, "words": words, "rows": group} for (dataset, words), group in groups.items()
+            ],
             "model_ran": bool(asked - {"measured"}),
             "layers": rows[0].records[0]["settings"]["layers"],
             "claim_digits": 3,

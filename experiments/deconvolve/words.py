@@ -50,7 +50,9 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         values |= label_test_values(held_out, after[layers[-1]])
         torch.manual_seed(options.seed)
         untrained = replace(run, network=setup.model().eval())
-        values |= {f"{name}_untrained": value for name, value in network_values(untrained, described(untrained)).items()}
+        values |= {
+            f"{name}_untrained": value for name, value in network_values(untrained, described(untrained)).items()
+        }
         details["networks"] = networks(plain=run)
     else:
         plain = setup.variant("penalty=none").trained()

@@ -88,7 +88,13 @@ def test_the_blind_prompt_tells_nothing_and_the_informed_one_all(tmp_path: Path,
 
 
 def test_a_structured_reply_is_read_by_its_fields(tmp_path: Path, some: list[FilterEvidence]) -> None:
-    reply = {"description": " A wing. ", "position": "upper right", "colours": ["Gray"], "objects": ["bird"], "parts": []}
+    reply = {
+        "description": " A wing. ",
+        "position": "upper right",
+        "colours": ["Gray"],
+        "objects": ["bird"],
+        "parts": [],
+    }
     text = json.dumps(reply)
     with running(Chat(always(completion(text)), check=lambda n: completion(text, 10 + n))) as server:
         describer = client(server, tmp_path, structured=True)
@@ -104,7 +110,11 @@ def test_a_structured_reply_is_read_by_its_fields(tmp_path: Path, some: list[Fil
 @pytest.mark.parametrize(
     ("check", "structured", "message"),
     [
-        (lambda n: completion("red", 10), False, "eyes at .* does not look at pictures: a prompt has 10 tokens without"),
+        (
+            lambda n: completion("red", 10),
+            False,
+            "eyes at .* does not look at pictures: a prompt has 10 tokens without",
+        ),
         (lambda n: completion("red", None), False, "says nothing of tokens"),
         (lambda n: completion("red", 10 + n), True, "passes over the schema .*'red'.*: describer.structured=false"),
     ],
@@ -123,7 +133,11 @@ def test_what_a_server_passes_over_in_silence_is_noticed_before_the_first_questi
 @pytest.mark.parametrize(
     ("answer", "asked", "message"),
     [
-        (Answer(f"Incorrect API key provided: {KEY}", 401), 1, r"answers 401 \(Incorrect .*: \(the key\)\); set OPENAI"),
+        (
+            Answer(f"Incorrect API key provided: {KEY}", 401),
+            1,
+            r"answers 401 \(Incorrect .*: \(the key\)\); set OPENAI",
+        ),
         (Answer('{"detail": "no model eyes"}', 400), 1, r'answers 400 .*"no model eyes".*; look at describer.model'),
         (Answer('{"detail": "unknown"}', 422), 1, "answers 422 .*unknown.*; it does not know a field"),
         (Answer("Not Found", 404), 1, "answers 404 .*; look at describer.base_url"),
@@ -257,7 +271,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
 
 
 def test_no_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="describer.model=NAME"):
+    with pytest.raises(UserError, match=r"describer\.model=NAME"):
         OpenAIDescriber(None, evidence_pictures, "http://127.0.0.1:1/v1", tmp_path / "replies.jsonl")
 
 

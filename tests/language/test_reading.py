@@ -35,6 +35,8 @@ def test_a_name_that_is_a_class_and_a_part_is_the_class() -> None:
     assert read_claims("a boat", ("boat", "ship")) == (Claim("class", "boat"),)
 
 
-@pytest.mark.parametrize("reply", ["", "words", "{}", '{"description": "", "position": "", "colours": [], "objects": [], "parts": []}'])
+@pytest.mark.parametrize(
+    "reply", ["", "words", "{}", '{"description": "", "position": "", "colours": [], "objects": [], "parts": []}']
+)
 def test_what_is_no_structured_reply(reply: str) -> None:
     assert read_structured(reply, CLASSES) is None

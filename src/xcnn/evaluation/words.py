@@ -271,4 +271,3 @@ def planted(sample: Sample, scenes: Scenes, words: Sequence[Claim] | None = None
     """
     words = vocabulary(scenes) if words is None else list(words)
     return Responses(sample, torch.stack([simulate([word], scenes) for word in words], 1), sample.labels), words
-

@@ -71,7 +71,9 @@ class ChatDescriber(ABC):
         """
         question = self.question(evidence)
         text = self.reply(question).text
-        read = read_structured(text, evidence.classes) if self.structured else (text, read_claims(text, evidence.classes))
+        read = (
+            read_structured(text, evidence.classes) if self.structured else (text, read_claims(text, evidence.classes))
+        )
         if read is None:
             raise UserError(
                 f"{self.model} replied with what does not fit the schema it was given: {text[:200]!r}. If the server "

@@ -142,7 +142,7 @@ class OpenAIDescriber(ChatDescriber):
             if seen.prompt_tokens <= bare.prompt_tokens:
                 raise UserError(
                     f"{self.model} at {self._url} does not look at pictures: a prompt has {bare.prompt_tokens} tokens "
-                    f"without and {seen.prompt_tokens} with one. Choose a model that takes pictures: describer.model=NAME."
+                    f"without and {seen.prompt_tokens} with one. Choose one that takes pictures: describer.model=NAME."
                 )
             if self.structured and read_structured(seen.text, ()) is None:
                 raise UserError(
@@ -182,7 +182,9 @@ class OpenAIDescriber(ChatDescriber):
             404: "look at describer.base_url (it ends in /v1, mostly) and describer.model",
             422: "it does not know a field: describer.structured=false, or another server",
             429: f"it was asked {self._attempts} times: describer.concurrency=1, or run it again later",
-        }.get(status, "look at describer.model" if status < 500 else f"it failed {self._attempts} times: see its own log")
+        }.get(
+            status, "look at describer.model" if status < 500 else f"it failed {self._attempts} times: see its own log"
+        )
         return self._failed(f"answers {status} ({said})", remedy)
 
     def _failed(self, what: str, remedy: str) -> UserError:

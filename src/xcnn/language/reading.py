@@ -57,8 +57,8 @@ def read_structured(reply: str, classes: Sequence[str]) -> tuple[str, tuple[Clai
 def read_claims(text: str, classes: Sequence[str]) -> tuple[Claim, ...]:
     """The places, colours, classes and parts that a text names, each once, unless it denies them.
 
-    Of several places the first counts. A word in the plural, and some other words for the same (`car`, `gray`, `upper`),
-    count as the word itself. A name that is a class and a part is taken for the class.
+    Of several places the first counts. A word in the plural, and some other words for the same (`car`, `gray`,
+    `upper`), count as the word itself. A name that is a class and a part is taken for the class.
     """
     text = " ".join(text.lower().split())
     kinds = {

@@ -35,7 +35,7 @@ class ReplayDescriber(ChatDescriber):
         found = self._replies.get(question.key)
         if found is None:
             raise UserError(
-                f"{self._replies.path} has no reply of {self.model} to this question ({question.key[:16]}): it was asked "
-                "with another model, prompt, parameters or pictures. Ask the model: describer=openai."
+                f"{self._replies.path} has no reply of {self.model} to this question ({question.key[:16]}): it was "
+                "asked with another model, prompt, parameters or pictures. Ask the model: describer=openai."
             )
         return found

@@ -1,8 +1,8 @@
 """Simulation: from a description's words alone, where and on which images a filter fires (Bills et al. 2023).
 
 A simulator reads claims and looks at images; it never sees the filter. Each claim says of each cell of an image how
-well the cell fits it, in [0, 1], and the prediction is the mean over the claims that can be looked up, so that one wrong
-word does not silence the others:
+well the cell fits it, in [0, 1], and the prediction is the mean over the claims that can be looked up, so that one
+wrong word does not silence the others:
 
 - `position`: a Gaussian around the middle of that ninth of the picture, as wide as the dispersion that the words claim,
   and at least a sixth of the side.
@@ -76,7 +76,9 @@ class Scenes:
         edges = shares(lightness_gradient(images) >= EDGE)
         found = {}
         if parts is not None:
-            found = {name: shares(parts == index) for index, name in enumerate(names, start=1) if (parts == index).any()}
+            found = {
+                name: shares(parts == index) for index, name in enumerate(names, start=1) if (parts == index).any()
+            }
             found[OBJECT] = shares(parts > 0)
         return cls(labels, colours, edges, found)
 

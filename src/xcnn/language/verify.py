@@ -155,9 +155,7 @@ class _Remeasured:
             (np.arange(pixels) + 0.5) * cells / pixels - 0.5
             for pixels, cells in zip(self.image.shape[1:], self.map.shape, strict=True)
         ]
-        found: np.ndarray = ndimage.map_coordinates(
-            self.map, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest"
-        )
+        found: np.ndarray = ndimage.map_coordinates(self.map, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest")
         return found
 
     @property

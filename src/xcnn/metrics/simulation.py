@@ -45,8 +45,8 @@ def firing(actual: Tensor, top: float = TOP) -> Tensor:
 def average_precisions(predicted: Tensor, actual: Tensor, top: float = TOP) -> Tensor:
     """Area under the precision-recall curve of each prediction (P, n) for the cells on which each filter (K, n) fires.
 
-    Cells with equal predictions enter the curve together, as in scikit-learn's `average_precision_score`. The value of a
-    constant prediction is the share of cells that fire.
+    Cells with equal predictions enter the curve together, as in scikit-learn's `average_precision_score`. The value of
+    a constant prediction is the share of cells that fire.
 
     Returns:
         (P, K) float64; NaN for a filter that never fires.
