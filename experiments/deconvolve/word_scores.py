@@ -63,10 +63,10 @@ def describe_layers(
 
 def network_values(subject: Subject, found: Mapping[str, LayerWords]) -> dict[str, float]:
     """Means over the filters of each layer (`<name>.<layer>`) and over layers (`<name>`); the share of dead filters."""
-    by_layer = {}
+    by_layer: dict[str, dict[str, float]] = {}
     for layer, one in found.items():
         activity = measure_activity(subject.network, layer, subject.data.test_dataloader(), len(subject.data.classes))
-        by_layer[layer] = {**one.rows.mean().to_dict(), **one.words.claims()}
+        by_layer[layer] = {str(name): value for name, value in one.rows.mean().items()} | one.words.claims()
         by_layer[layer] |= {"dead": activity.dead_share, "described": float(len(one.words.filters))}
     values = {f"{name}.{layer}": value for layer, each in by_layer.items() for name, value in each.items()}
     for name in next(iter(by_layer.values())):
@@ -81,14 +81,14 @@ def gains(before: Mapping[str, LayerWords], after: Mapping[str, LayerWords], see
         `gain_<score>.<layer>` and `gain_<score>`, the mean over layers, each with the ends of its interval (`.low`,
         `.high`; bootstrap over filters, within each layer) and the number of pairs (`.n`).
     """
-    values = {}
+    values: dict[str, float] = {}
     for name in NET:
         pairs = {}
         for layer in before:
             both = before[layer].rows.index.intersection(after[layer].rows.index)
             pairs[layer] = [one[layer].rows.loc[both, name].to_numpy() for one in (after, before)]
         pairs = {layer: pair for layer, pair in pairs.items() if len(pair[0])}
-        each = {layer: paired_difference(*pair, seed=seed) for layer, pair in pairs.items()}
+        each = {layer: paired_difference(pair[0], pair[1], seed=seed) for layer, pair in pairs.items()}
         for layer, one in each.items():
             values |= _with_ends(f"gain_{name}.{layer}", one.mean, one.low, one.high, len(pairs[layer][0]))
         if each:

@@ -137,10 +137,10 @@ class Words:
                     named = [each for each in verdicts if each.claim.kind == "part" and each.claim.value in PARTS]
                     parts.append((bool(named), any(each.outcome == "supported" for each in named)))
         shares = {name: outcomes.count(name) / max(1, len(outcomes)) for name in _OUTCOMES}
-        named, right = np.mean(parts, axis=0) if parts else (np.nan, np.nan)
+        names, right = np.mean(parts, axis=0).tolist() if parts else (np.nan, np.nan)
         known = any(mask is not None for masks in self.masks for mask in masks)
         on_part = len(parts) / n if known else np.nan
-        return {"claims": len(outcomes), **shares, "on_part": on_part, "names_part": named, "right_part": right}
+        return {"claims": len(outcomes), **shares, "on_part": on_part, "names_part": names, "right_part": right}
 
 
 _OUTCOMES = ("supported", "contradicted", "untestable")

@@ -54,7 +54,7 @@ class ChatDescriber(ABC):
         if structured:
             schema = {"name": "description", "schema": StructuredReply.model_json_schema(), "strict": True}
             self.parameters["response_format"] = {"type": "json_schema", "json_schema": schema}
-        self._template = _template(prompt)
+        self._template = template(prompt)
 
     def question(self, evidence: FilterEvidence) -> Question:
         """What the model is asked about this evidence."""
@@ -86,13 +86,18 @@ class ChatDescriber(ABC):
         """The reply to a question."""
 
 
-def _template(prompt: str) -> jinja2.Template:
+def template(prompt: str) -> jinja2.Template:
+    """A prompt by its name, or a file of your own.
+
+    Raises:
+        UserError: there is neither.
+    """
     own = Path(prompt)
     named = PROMPTS / f"{prompt}.txt.jinja"
     path = named if named.is_file() else own
     if not path.is_file():
-        known = ", ".join(sorted(each.name.removesuffix(".txt.jinja") for each in PROMPTS.glob("*.jinja")))
-        raise UserError(f"there is no prompt {prompt!r}; there are: {known}, or the path of a template.")
+        names = ", ".join(sorted(each.name.removesuffix(".txt.jinja") for each in PROMPTS.glob("*.txt.jinja")))
+        raise UserError(f"there is no prompt {prompt!r}; there are: {names}, or the path of a template.")
     loader = jinja2.FileSystemLoader([path.parent, PROMPTS])
-    known_templates = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=False)
-    return known_templates.get_template(path.name)
+    known = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True)
+    return known.get_template(path.name)

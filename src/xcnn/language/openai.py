@@ -10,7 +10,6 @@ import io
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +116,7 @@ class OpenAIDescriber(ChatDescriber):
                     self.counts["kept"] += 1
                 return found
             self._connect()
-            found = self._ask(question.text, question.pictures)
+            found = self._ask(question)
             self._replies.add(key, found)
             with self._lock:
                 self.counts["asked"] += 1
@@ -136,7 +135,10 @@ class OpenAIDescriber(ChatDescriber):
                 return
             text = "Which colour has the picture?"
             blank = np.full((224, 224, 3), (255, 0, 0), np.uint8)
-            bare, seen = (self._ask(text, pictures, whole=False) for pictures in ([], [blank]))
+            bare, seen = (
+                self._ask(Question(self.model, self.parameters, text, pictures), whole=False)
+                for pictures in ((), (blank,))
+            )
             if bare.prompt_tokens is None or seen.prompt_tokens is None:
                 raise UserError(f"{self._url} says nothing of tokens, so that it cannot be seen that pictures arrive.")
             if seen.prompt_tokens <= bare.prompt_tokens:
@@ -151,13 +153,14 @@ class OpenAIDescriber(ChatDescriber):
                 )
             self._connected = True
 
-    def _ask(self, text: str, pictures: Sequence[Picture], whole: bool = True) -> Reply:
-        content: list[dict[str, Any]] = [{"type": "text", "text": text}]
-        content += [{"type": "image_url", "image_url": {"url": _data_uri(picture)}} for picture in pictures]
+    def _ask(self, question: Question, whole: bool = True) -> Reply:
+        content: list[dict[str, Any]] = [{"type": "text", "text": question.text}]
+        content += [{"type": "image_url", "image_url": {"url": _data_uri(picture)}} for picture in question.pictures]
+        messages: Any = [{"role": "user", "content": content}]
         api = self._openai
         try:
             raw = self._client.chat.completions.with_raw_response.create(
-                model=self.model, messages=[{"role": "user", "content": content}], **self.parameters
+                model=question.model, messages=messages, **question.parameters
             )
             body = raw.http_response.text
         except api.APITimeoutError as error:
