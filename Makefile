@@ -151,7 +151,7 @@ notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
 
 ##@ Benchmarks, as ratios in one run on this machine
 
-.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-backward bench-incremental-inference
+.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-backward bench-incremental-inference bench-descriptions
 bench-filter-scores: $(environment) ## all filters and classes at once against algorithm 1 written out
 	$(PYTHON) benchmarks/filter_scores.py
 
@@ -169,6 +169,9 @@ bench-backward: $(environment) ## backward attribution methods over a forward pa
 
 bench-incremental-inference: $(environment) ## ablations at earlier layers against running the head on each, and grad-cam
 	$(PYTHON) benchmarks/incremental_inference.py
+
+bench-descriptions: $(environment) ## filters that the measured describer puts into words in a minute
+	$(PYTHON) benchmarks/descriptions.py
 
 # Not listed
 

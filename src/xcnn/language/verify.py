@@ -66,12 +66,6 @@ class PartMasks:
     labels: NDArray[np.integer[Any]]
     names: Sequence[str]
 
-    @property
-    def shown(self) -> set[str]:
-        """The parts that the image shows, and `object` if it shows any."""
-        found = {self.names[label - 1] for label in np.unique(self.labels) if label}
-        return found | {OBJECT} if found else found
-
 
 def verify(description: Description, evidence: FilterEvidence, parts: PartMasks | None = None) -> list[Verdict]:
     """A verdict on each claim, in the order of the claims.
