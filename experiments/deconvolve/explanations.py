@@ -90,8 +90,8 @@ def with_intervals(rows: pd.DataFrame) -> dict[str, float]:
     pairs = [(name, f"{name}_{control}") for name, controls in CONTROLS.items() for control in controls]
     for first, second in [*pairs, ("fall_for", "fall_random"), ("rise_against", "rise_random")]:
         one = paired_difference(rows[first].to_numpy(), rows[second].to_numpy())
-        name = f"{first}-{second}"
-        values |= {name: one.mean, f"{name}.low": one.low, f"{name}.high": one.high}
+        ends = {"": one.mean, ".low": one.low, ".high": one.high}
+        values |= {f"{first}-{second}{end}": float(value) for end, value in ends.items()}
     return {name: float(value) for name, value in values.items()}
 
 
