@@ -151,7 +151,7 @@ notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
 
 ##@ Benchmarks, as ratios in one run on this machine
 
-.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion
+.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion bench-descriptions
 bench-filter-scores: $(environment) ## all filters and classes at once against algorithm 1 written out
 	$(PYTHON) benchmarks/filter_scores.py
 
@@ -169,6 +169,9 @@ bench-incremental-inference: $(environment) ## ablations at earlier layers again
 
 bench-occlusion: $(environment) ## occlusion maps by incremental inference against running the network on each image
 	$(PYTHON) benchmarks/occlusion.py
+
+bench-descriptions: $(environment) ## filters that the measured describer puts into words in a minute
+	$(PYTHON) benchmarks/descriptions.py
 
 # Not listed
 

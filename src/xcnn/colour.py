@@ -13,6 +13,7 @@ from torch import Tensor
 
 BASIC_TERMS = ("black", "white", "grey", "red", "green", "yellow", "blue", "brown", "orange", "pink", "purple")
 _NEAR_WHITE = ("pale grey", "very light pink")  # survey names whose colours most people would call white
+CHUNK = 4096  # colours whose distances to all prototypes are held at a time
 _WHITE_D65 = (0.95047, 1.0, 1.08883)
 _RGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 
@@ -45,4 +46,5 @@ def prototypes() -> tuple[Tensor, Tensor]:
 def basic_terms(rgb: Tensor) -> Tensor:
     """sRGB (N, 3) in [0, 1] to the index into `BASIC_TERMS` of each colour (N,)."""
     lab, terms = prototypes()
-    return terms[torch.cdist(cielab(rgb.double()), lab).argmin(1)]
+    nearest = [torch.cdist(part, lab).argmin(1) for part in cielab(rgb.double()).split(CHUNK)]
+    return terms[torch.cat(nearest)]

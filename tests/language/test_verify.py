@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from xcnn.language import Claim, Description, FilterEvidence, MeasuredDescriber, verify
+from xcnn.language import Claim, Description, FilterEvidence, MeasuredDescriber, PartMasks, verify
 from xcnn.language.measured import BORDERS, ORIENTATIONS, POSITIONS
+from xcnn.language.verify import lies_on
 
 Make = Callable[..., FilterEvidence]
 
@@ -120,3 +122,43 @@ def test_a_description_of_another_filter_does_not_pass(random_evidence: Make) ->
     description = MeasuredDescriber().describe(random_evidence(1))
     other = random_evidence(2)
     assert sum(verdict.outcome == "contradicted" for verdict in verify(description, other)) >= 5
+
+
+# Words without numbers, and parts
+
+
+def test_one_colour_and_one_class_hold_where_they_are_dominant(evidence: Callable[..., FilterEvidence]) -> None:
+    image = torch.zeros(3, 8, 8)
+    image[0, :, :3], image[2, :, 3:] = 1, 1  # three eighths red, the rest blue
+    one = evidence(torch.ones(8, 8), image=image)
+    claims = [
+        *(Claim("colour", "red"), Claim("colour", "blue"), Claim("colour", "green"), Claim("colour", "loud")),
+        *(Claim("class", "bird"), Claim("class", "airplane"), Claim("class", "dog")),
+    ]
+    verdicts = verify(Description("", tuple(claims), "told", None, None, ""), one)
+    assert [verdict.outcome for verdict in verdicts] == [
+        *("supported", "supported", "contradicted", "untestable"),
+        *("supported", "contradicted", "untestable"),
+    ]
+    assert verdicts[0].measured == pytest.approx(3 / 8) and verdicts[4].measured == pytest.approx(0.91)
+
+
+def test_a_part_is_the_one_with_most_of_the_activation(evidence: Callable[..., FilterEvidence]) -> None:
+    labels = np.zeros((32, 32), np.uint8)
+    labels[:16, :16], labels[:16, 16:] = 1, 2  # a head, a wing, and background below
+    masks = PartMasks(labels, ("head", "wing", "tail"))
+    activation = torch.zeros(4, 4)
+    activation[0, 0], activation[0, 3], activation[3, 0] = 1, 3, 2
+
+    def outcomes(one: FilterEvidence, parts: PartMasks | None = masks) -> list[str]:
+        claims = tuple(Claim("part", name) for name in ("head", "wing", "object", "beak"))
+        return [verdict.outcome for verdict in verify(Description("", claims, "told", None, None, ""), one, parts)]
+
+    assert lies_on(evidence(activation), masks) == "wing"
+    assert outcomes(evidence(activation)) == ["contradicted", "supported", "supported", "untestable"]
+    activation[3, 0] = 9
+    assert lies_on(evidence(activation), masks) == "background"
+    assert outcomes(evidence(activation)) == ["contradicted"] * 3 + ["untestable"]
+    assert outcomes(evidence(activation), None) == ["untestable"] * 4
+    assert lies_on(evidence(torch.zeros(4, 4)), masks) is None
+    assert outcomes(evidence(torch.zeros(4, 4))) == ["contradicted"] * 4

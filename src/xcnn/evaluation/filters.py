@@ -69,23 +69,26 @@ class FilterExplainer:
             order = [index for index in order if live[index]]
         return order
 
-    def explain(self, choice: ImageChoice, target: str, index: int) -> ExplainedFilter:
-        """One filter on one image, with its words and how many of their claims the evidence supports."""
-        score = float(self.scores[self.data.classes.index(target), index])
-        activation = self.maps(choice.image)[index]
-        evidence = FilterEvidence(
+    def evidence(self, choice: ImageChoice, target: str, index: int, maps: Tensor | None = None) -> FilterEvidence:
+        """What a describer may look at of one filter on one image, for a class; `maps` of the image where at hand."""
+        maps = self.maps(choice.image) if maps is None else maps
+        return FilterEvidence(
             self.layer,
             index,
             choice.image,
-            activation,
+            maps[index],
             target,
             choice.predicted,
-            score,
+            float(self.scores[self.data.classes.index(target), index]),
             self.data.classes,
             self.activity.auroc[:, index],
             self.threshold,
         )
+
+    def explain(self, choice: ImageChoice, target: str, index: int) -> ExplainedFilter:
+        """One filter on one image, with its words and how many of their claims the evidence supports."""
+        evidence = self.evidence(choice, target, index)
         description = self.describer.describe(evidence)
         supported = sum(verdict.outcome == "supported" for verdict in verify(description, evidence))
-        view = FilterView(f"{self.layer}/{index}", activation.numpy(), score, description.text)
+        view = FilterView(f"{self.layer}/{index}", evidence.activation.numpy(), evidence.score, description.text)
         return ExplainedFilter(index, view, description, supported)

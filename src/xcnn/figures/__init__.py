@@ -34,7 +34,7 @@ from xcnn.figures.plots import (
     tradeoff_plot,
 )
 from xcnn.figures.relevance_maps import PathRow, Scale, integration_path, jet_overlay, relevance_grid
-from xcnn.figures.renderings import encircled, heat, proportionate, upscale
+from xcnn.figures.renderings import encircled, evidence_pictures, heat, proportionate, upscale
 from xcnn.figures.signed_filters import signed_filters
 from xcnn.figures.style import save_png
 
@@ -62,6 +62,7 @@ __all__ = [
     "distinct_colours",
     "embedding_plot",
     "encircled",
+    "evidence_pictures",
     "explanation_grid",
     "feature_map_progression",
     "filter_comparison",

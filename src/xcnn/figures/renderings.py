@@ -86,6 +86,12 @@ def encircled(
     return encircle(large, smoothed >= threshold)
 
 
+def evidence_pictures(image: Array, activation: Array) -> list[NDArray[np.uint8]]:
+    """What a language model is shown: the proportionate and the encircled rendering, (size, size, 3) each."""
+    drawn = (proportionate(image, activation), encircled(image, activation))
+    return [np.ascontiguousarray((picture * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)) for picture in drawn]
+
+
 def encircle(image: Floats, region: NDArray[np.bool_]) -> Floats:
     """A copy of the image (3, H, W) with a line around a region (H, W), in the pixels just outside of it."""
     if not region.any():

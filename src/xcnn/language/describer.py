@@ -1,8 +1,11 @@
 """The one interface of everything that puts a filter into words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
+
+from tqdm import tqdm
 
 from xcnn.language.evidence import FilterEvidence
 
@@ -56,3 +59,35 @@ class Describer(Protocol):
     def describe(self, evidence: FilterEvidence) -> Description:
         """A description of this evidence and of nothing else."""
         ...
+
+
+def describe_all(
+    describer: Describer, evidence: Sequence[FilterEvidence], progress: str | None = None
+) -> list[Description]:
+    """Descriptions of all evidence, in its order, as many at a time as the describer says (its `concurrency`, or one).
+
+    The first error ends it: what is under way is finished and what waits is dropped.
+
+    Args:
+        describer: what puts each into words.
+        evidence: one filter on one image each.
+        progress: title of a progress bar; None for none.
+    """
+    workers = getattr(describer, "concurrency", 1)
+    with tqdm(total=len(evidence), desc=progress, disable=progress is None, leave=False) as bar:
+
+        def describe(one: FilterEvidence) -> Description:
+            found = describer.describe(one)
+            bar.update()
+            return found
+
+        if workers <= 1:
+            return [describe(one) for one in evidence]
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(describe, one) for one in evidence]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                pool.shutdown(cancel_futures=True)
+    failed = next((each for each in futures if not each.cancelled() and each.exception()), None)
+    return [each.result() for each in ([failed] if failed else futures)]

@@ -98,14 +98,19 @@ def _look(image: Tensor, mask: Tensor) -> list[Claim]:
         return []
     shares = torch.bincount(basic_terms(image[:, mask].T), minlength=len(BASIC_TERMS)) / mask.sum()
     dominant = [index for index in shares.argsort(descending=True, stable=True).tolist() if shares[index] >= DOMINANT]
-    lightness = cielab(image.movedim(0, -1))[None, None, ..., 0]
-    slope = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=image.dtype) / 8
-    sobel = torch.stack([slope, slope.T])[:, None]
-    gradient = functional.conv2d(functional.pad(lightness, (1, 1, 1, 1), mode="replicate"), sobel)[0].norm(dim=0)
+    gradient = lightness_gradient(image[None])[0]
     return [
         Claim("colours", {BASIC_TERMS[index]: round(float(shares[index]), DIGITS) for index in dominant}),
         Claim("edges", round(float((gradient[mask] >= EDGE).double().mean()), DIGITS)),
     ]
+
+
+def lightness_gradient(images: Tensor) -> Tensor:
+    """Sobel gradient of L* of images (N, 3, H, W), in L* per pixel: (N, H, W)."""
+    lightness = cielab(images.movedim(1, -1))[:, None, ..., 0]
+    slope = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=images.dtype) / 8
+    sobel = torch.stack([slope, slope.T])[:, None]
+    return functional.conv2d(functional.pad(lightness, (1, 1, 1, 1), mode="replicate"), sobel).norm(dim=1)
 
 
 def _role(evidence: FilterEvidence) -> list[Claim]:

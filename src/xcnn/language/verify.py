@@ -8,18 +8,21 @@ definitions: the thresholds in `xcnn.language.measured` and the colour prototype
 - `position`: one of `POSITIONS`. `orientation`: one of `ORIENTATIONS`. `border`: list of the `BORDERS` touched.
 - `colours`: share by colour term; empty for none dominant.
 - `fires_for`: AUROC by class, the highest ones; empty for none that reaches `FIRES`. `score`: score by class.
+- `colour`: one term that is dominant. `class`: one class whose AUROC reaches `FIRES`. Words without numbers say these.
+- `part`: name of the part that most of the activation lies on, or `object` for any part; only where there are masks.
 
 Shares, dispersion and AUROC agree to within 0.005, scores to two significant digits and in sign; a value on the border
 of two names supports both.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
@@ -29,6 +32,7 @@ from xcnn.language.describer import Claim, Description
 from xcnn.language.evidence import FilterEvidence
 from xcnn.language.measured import BORDERS, DOMINANT, EDGE, ELONGATED, FIRES, ORIENTATIONS, POSITIONS
 
+BACKGROUND, OBJECT = "background", "object"
 _TOLERANCE = 0.005
 _ROUNDING = 1e-6
 
@@ -50,21 +54,44 @@ class Verdict:
     measured: Any
 
 
-def verify(description: Description, evidence: FilterEvidence) -> list[Verdict]:
+@dataclass(frozen=True, eq=False)
+class PartMasks:
+    """Where the parts of an image's object are: the truth that a describer does not see.
+
+    Attributes:
+        labels: (H, W), 0 for the background, else one more than the part's index into `names`.
+        names: of the parts.
+    """
+
+    labels: NDArray[np.integer[Any]]
+    names: Sequence[str]
+
+
+def verify(description: Description, evidence: FilterEvidence, parts: PartMasks | None = None) -> list[Verdict]:
     """A verdict on each claim, in the order of the claims.
 
     The evidence need not be what was described: checking a description against another filter's evidence is how its
     specificity is tested.
+
+    Args:
+        description: whose claims.
+        evidence: what they are checked against.
+        parts: masks of the evidence's image, without which a claim on a part is untestable.
     """
-    again = _Remeasured(evidence)
+    again = _Remeasured(evidence, parts)
     return [_judge(claim, again) for claim in description.claims]
+
+
+def lies_on(evidence: FilterEvidence, parts: PartMasks) -> str | None:
+    """The part that has the largest share of the activation, or `background`; None for a dead map."""
+    return _Remeasured(evidence, parts).lies_on
 
 
 class _Remeasured:
     """The evidence's measurements, each taken when it is first asked for."""
 
-    def __init__(self, evidence: FilterEvidence) -> None:
-        self.evidence = evidence
+    def __init__(self, evidence: FilterEvidence, parts: PartMasks | None = None) -> None:
+        self.evidence, self.parts = evidence, parts
         self.map = evidence.activation.double().numpy()
         self.image = evidence.image.double().numpy()
         self.level = evidence.threshold * self.map.max()
@@ -116,14 +143,26 @@ class _Remeasured:
         return [side for side, touches in zip(BORDERS, touched, strict=True) if touches]
 
     @cached_property
-    def pixels(self) -> np.ndarray:
-        """The mask (H, W) on the image."""
+    def upsampled(self) -> np.ndarray:
+        """The map (H, W) on the image."""
         at = [
             (np.arange(pixels) + 0.5) * cells / pixels - 0.5
             for pixels, cells in zip(self.image.shape[1:], self.map.shape, strict=True)
         ]
-        upsampled = ndimage.map_coordinates(self.map, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest")
-        return upsampled > self.level
+        found: np.ndarray = ndimage.map_coordinates(self.map, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest")
+        return found
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The mask (H, W) on the image."""
+        return self.upsampled > self.level
+
+    @cached_property
+    def lies_on(self) -> str | None:
+        if self.parts is None or not self.alive:
+            return None
+        shares = np.bincount(self.parts.labels.ravel(), self.upsampled.ravel(), minlength=len(self.parts.names) + 1)
+        return (BACKGROUND, *self.parts.names)[int(shares.argmax())]
 
     @cached_property
     def colours(self) -> dict[str, float]:
@@ -197,6 +236,17 @@ def _score(claimed: dict[str, float], again: _Remeasured) -> tuple[bool | None, 
     return agrees, {evidence.target: evidence.score}
 
 
+def _class(name: str, again: _Remeasured) -> tuple[bool | None, float | None]:
+    auroc = again.auroc.get(name, math.nan)
+    return (None, None) if math.isnan(auroc) else (auroc >= FIRES - _ROUNDING, auroc)
+
+
+def _part(name: str, again: _Remeasured) -> tuple[bool | None, str | None]:
+    if again.parts is None or name not in (OBJECT, *again.parts.names):
+        return None, None
+    return again.lies_on == name or (name == OBJECT and again.lies_on != BACKGROUND), again.lies_on
+
+
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -209,7 +259,7 @@ def _numbers_by_name(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_name, value)) and all(map(_number, value.values()))
 
 
-_OF_THE_MASK = {"position", "orientation", "border", "colours", "edges"}
+_OF_THE_MASK = {"position", "orientation", "border", "colours", "colour", "edges", "part"}
 _CHECKS: dict[str, tuple[Callable[[Any, _Remeasured], tuple[bool | None, Any]], Callable[[Any], bool]]] = {
     "dead": (lambda value, again: (value != again.alive, not again.alive), lambda value: isinstance(value, bool)),
     "area": (lambda value, again: (_close(value, again.area), again.area), _number),
@@ -222,6 +272,12 @@ _CHECKS: dict[str, tuple[Callable[[Any, _Remeasured], tuple[bool | None, Any]], 
         lambda value: isinstance(value, list) and all(side in BORDERS for side in value),
     ),
     "colours": (_colours, _numbers_by_name),
+    "colour": (
+        lambda value, again: (again.colours[value] >= DOMINANT - _ROUNDING, again.colours[value]),
+        BASIC_TERMS.__contains__,
+    ),
+    "class": (_class, _name),
+    "part": (_part, _name),
     "edges": (lambda value, again: (_close(value, again.edges), again.edges), _number),
     "fires_for": (_fires_for, _numbers_by_name),
     "score": (_score, _numbers_by_name),

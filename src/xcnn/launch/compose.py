@@ -25,6 +25,7 @@ CONF = REPOSITORY / "conf"
 PLACE = ("paths", "logger", "sweeps", "optional_sweeps", "identity", "cell", "order", "curves", "titles")
 AMOUNTS = ("batch", "chunk", "perturbed_batch")
 PLACE_OF_TRAINER = ("accelerator", "devices", "strategy", "channels_last", "progress")
+PLACE_OF_DESCRIBER = ("base_url", "timeout", "max_retries", "concurrency", "journal")
 # What a network, a recipe or a data set offers: a setting only where a configuration reads it, by interpolation
 # (`layer: ${cam_layer}` of an attribution method). Variants are stated as what they resolve to.
 OFFERED = ("cam_layer", "blocks", "stages", "groups", "occlusion", "variants")
@@ -126,13 +127,16 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 def settings(cfg: DictConfig) -> dict[str, Any]:
     """What a cell's result depends on, as plain values: all but places, devices, loggers and amounts at a time.
 
-    A class or function stands in it by its own name, not by the module that it is imported from; a file of weights, or
-    a list of images, by its name and the hash of its content (None while it is missing), not by its folder.
+    A class or function stands in it by its own name, not by the module that it is imported from; a file of weights, a
+    list of images, a prompt or replies by its name and the hash of its content (None while it is missing), not by its
+    folder.
     """
     found = {key: value for key, value in plain(cfg).items() if key not in (*PLACE, *AMOUNTS, *OFFERED)}
     found["data"] = {key: value for key, value in found["data"].items() if key != "root"}
     found["trainer"] = {key: value for key, value in found["trainer"].items() if key not in PLACE_OF_TRAINER}
-    for part, key in (("model", "weights"), ("data", "files")):
+    if found.get("describer"):
+        found["describer"] = {key: value for key, value in found["describer"].items() if key not in PLACE_OF_DESCRIBER}
+    for part, key in (("model", "weights"), ("data", "files"), ("describer", "prompt"), ("describer", "replies")):
         if (found.get(part) or {}).get(key):
             path = Path(found[part][key])
             content = file_hash(path) if path.is_file() else None

@@ -23,6 +23,7 @@ from xcnn.evaluation.prototypes import training_share
 from xcnn.evaluation.subject import Subject
 from xcnn.files import locked
 from xcnn.fingerprint import file_hash, fingerprint
+from xcnn.language import Describer
 from xcnn.launch.compose import build, cell_of, compose, plain, settings, varied
 from xcnn.launch.options import Options, as_options
 from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm, weights_provenance
@@ -250,6 +251,7 @@ class Setup:
         method: Method = make(network, *trained)
         return method
 
+from xcnn.language import Describer
     def generators(self, subject: Subject) -> tuple[GeneratorPair, Mapping[str, Any]]:
         """The pair of generators that explains a subject's network, on its device, and the record of their training.
 
