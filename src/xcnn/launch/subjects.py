@@ -251,7 +251,18 @@ class Setup:
         method: Method = make(network, *trained)
         return method
 
-from xcnn.language import Describer
+    @cached_property
+    def describer(self) -> Describer:
+        """What puts filters into words; a server is asked whether it is there, and takes pictures, here.
+
+        Raises:
+            UserError: none is configured, or its server is not as it must be.
+        """
+        found: Describer | None = build(self._cfg.get("describer"))
+        if found is None:
+            raise UserError("this experiment has no describer; choose one: describer=measured.")
+        return found
+
     def generators(self, subject: Subject) -> tuple[GeneratorPair, Mapping[str, Any]]:
         """The pair of generators that explains a subject's network, on its device, and the record of their training.
 
