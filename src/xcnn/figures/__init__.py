@@ -36,6 +36,7 @@ from xcnn.figures.plots import (
 from xcnn.figures.renderings import encircled, heat, proportionate, upscale
 from xcnn.figures.signed_filters import signed_filters
 from xcnn.figures.style import save_png
+from xcnn.figures.uncertainty import uncertainty_figure
 
 __all__ = [
     "AblationPoint",
@@ -79,5 +80,6 @@ __all__ = [
     "signed_filters",
     "succinct_learning",
     "tradeoff_plot",
+    "uncertainty_figure",
     "upscale",
 ]
