@@ -31,6 +31,7 @@ from xcnn.models.protopnet import ProtoPNet
 from xcnn.prototypes import Columns, Encoder
 from xcnn.report.loggers import curve_loggers
 from xcnn.report.provenance import provenance
+from xcnn.surrogates import Surrogate, View
 from xcnn.training.classifier import Classifier
 from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining
@@ -215,6 +216,16 @@ class Setup:
         """The configured attribution method of a subject's network."""
         method: Method = build(self._cfg.attribution)(subject.network)
         return method
+
+    def view(self, subject: Subject) -> View:
+        """What the configured surrogate sees of a subject."""
+        view: View = build(self._cfg.view)(subject)
+        return view
+
+    def surrogate(self) -> Callable[..., Surrogate]:
+        """The configured surrogate, of the option that sets its size."""
+        make: Callable[..., Surrogate] = build(self._cfg.surrogate)
+        return make
 
     @property
     def fit_share(self) -> float | None:
