@@ -31,7 +31,7 @@ class Known:
 
     network: nn.Module = field(default_factory=lambda: ByChannel().eval())
     classes: Sequence[str] = ("red", "green", "blue")
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch: int = 7
     method: Any = None
 

@@ -44,7 +44,9 @@ def test_rules_find_the_list_that_decided() -> None:
     found = RuleSurrogate(max_rules=4, max_conditions=1).fit_rows(ROWS, STEPS, NAMES, CLASSES)
     assert found.size == 2 and np.array_equal(found.predict_rows(ROWS), STEPS)
     first, last, rest = found.text().splitlines()
-    assert first.startswith(("if b <= 0.3", "if b <= 0.29")) and first.endswith(f"low ({(STEPS == 0).sum()} of {(STEPS == 0).sum()})")
+    assert first.startswith(("if b <= 0.3", "if b <= 0.29")) and first.endswith(
+        f"low ({(STEPS == 0).sum()} of {(STEPS == 0).sum()})"
+    )
     assert last.startswith("else if d ") and rest in ("else: high", "else: middle")
     assert found.explain_row([0, 0.1, 0, 0]).reasons[0].name == "b"
 

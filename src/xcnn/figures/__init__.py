@@ -35,6 +35,7 @@ from xcnn.figures.plots import (
 )
 from xcnn.figures.renderings import encircled, heat, proportionate, upscale
 from xcnn.figures.signed_filters import signed_filters
+from xcnn.figures.soft_tree import Step, soft_path_figure, soft_tree_figure
 from xcnn.figures.style import save_png
 from xcnn.figures.uncertainty import uncertainty_figure
 
@@ -53,6 +54,7 @@ __all__ = [
     "Marks",
     "PartPrototype",
     "PrototypePatch",
+    "Step",
     "SuccinctImage",
     "ablation_plot",
     "cost_plot",
@@ -78,6 +80,8 @@ __all__ = [
     "save_png",
     "score_ramp",
     "signed_filters",
+    "soft_path_figure",
+    "soft_tree_figure",
     "succinct_learning",
     "tradeoff_plot",
     "uncertainty_figure",

@@ -5,7 +5,7 @@ weights. What is handed on is plain: modules, tensors, numbers.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -28,13 +28,16 @@ from xcnn.launch.options import Options, as_options
 from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm, weights_provenance
 from xcnn.models.fine_tuned import statistics_folded
 from xcnn.models.protopnet import ProtoPNet
+from xcnn.models.soft_tree import SoftDecisionTree
 from xcnn.prototypes import Columns, Encoder
 from xcnn.report.loggers import curve_loggers
 from xcnn.report.provenance import provenance
 from xcnn.surrogates import Surrogate, View
+from xcnn.surrogates.views import logits
 from xcnn.training.classifier import Classifier
 from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining
+from xcnn.training.soft_tree import SoftLabels, SoftTreeTraining
 
 RECALIBRATED = 512  # training images whose statistics stand in for those that a file of weights has not
 
@@ -163,6 +166,26 @@ class Setup:
         module: ProtoPNetTraining = build(self._cfg.protopnet.training)(network, **self._handling)
         return self._fitted(module, ("model", "protopnet"), module.max_epochs, augment=True)
 
+    def soft_tree(self) -> tuple[Subject, Subject]:
+        """The soft tree that this configuration trains, on labels or on its network's outputs; and that network.
+
+        The tree sees images in [0, 1], of the size and channels under `soft_tree`, where they are given there.
+        """
+        chosen, teacher = self.options.soft_tree, self._placed(self.trained())
+        other = self.variant(*(f"data.{key}={value}" for key, value in chosen.sees.items() if value is not None))
+        torch.manual_seed(self.options.seed)
+        tree = SoftDecisionTree(other.data.input_size, self.options.n_classes, chosen.depth, chosen.sharpness)
+        module = SoftTreeTraining(tree, build(self._cfg.soft_tree.optimizer), chosen.balance)
+        data, also = other.data, {"labels": chosen.labels}
+        if chosen.labels == "soft":
+            assert teacher.training is not None
+            outputs = logits(teacher, teacher.data.train.images)
+            data = SoftLabels(data, (outputs / chosen.temperature).softmax(1))
+            data.setup()
+            also["teacher"] = teacher.training["fingerprint"]
+        subject = other._fitted(module, ("soft_tree",), chosen.max_epochs, data=data, also=also)
+        return self._placed(replace(subject, normalise=nn.Identity(), data=other.data)), teacher
+
     def prototyped(self) -> Subject:
         """The configured prototypes of the configured network: loaded if some cell fitted them before, else fitted.
 
@@ -259,18 +282,28 @@ class Setup:
         return replace(subject, network=network, device=self.device, precision=self.precision, batch=batch)
 
     def _fitted(
-        self, module: Classifier, keys: Sequence[str], max_epochs: int, select: str | None = None, augment: bool = False
+        self,
+        module: Classifier,
+        keys: Sequence[str],
+        max_epochs: int,
+        select: str | None = None,
+        augment: bool = False,
+        data: TensorDataModule | None = None,
+        also: Mapping[str, Any] | None = None,
     ) -> Subject:
         """Bring a module to the end of its training, in a folder named after `keys` of the settings and what all share.
 
         Args:
             augment: whether, of the settings under `training`, the augmentation alone is this training's.
+            data: what to train on in the configured data's place.
+            also: what else the training depends on.
         """
         training = {key: self.settings[key] for key in (*keys, "trainer", "seed")}
         training["data"] = {key: value for key, value in self.settings["data"].items() if key != "test_size"}
         training["manifest"] = self.data.manifest
         if augment:
             training["augment"] = self.settings["training"].get("augment")
+        training |= also or {}
         if self.preprocessing is not None:  # its resizing and cropping are for evaluation
             training["preprocessing"] = {"mean": self.preprocessing.mean, "std": self.preprocessing.std}
         folder = Path(self.options.paths.runs) / "trainings" / fingerprint(training)
@@ -278,7 +311,7 @@ class Setup:
         label = f"{self.options.dataset}-{self.options.network}-{self.options.method}-s{self.options.seed}"
         record = fit(
             module,
-            self.data,
+            data or self.data,
             folder,
             settings=training,
             provenance=provenance(),

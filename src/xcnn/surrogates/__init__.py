@@ -1,5 +1,6 @@
 """An interpretable model in the network's place, and sets that say how sure it is."""
 
+from xcnn.models.soft_tree import SoftDecisionTree
 from xcnn.surrogates.conformal import ConformalSets, coverage_band, coverage_law, threshold
 from xcnn.surrogates.rules import Rule, RuleSurrogate
 from xcnn.surrogates.sparse_linear import SparseLinearSurrogate
@@ -17,6 +18,7 @@ __all__ = [
     "Reasoning",
     "Rule",
     "RuleSurrogate",
+    "SoftDecisionTree",
     "SparseLinearSurrogate",
     "Surrogate",
     "TreeSurrogate",
