@@ -50,7 +50,12 @@ def seen(
         part: Labelled = getattr(subject.data, name)
         if name == "train" and fit_size is not None and fit_size < len(part):
             part = part.subset(_drawn(len(part), fit_size, seed))
-        about = {"images": subject.data.manifest, "part": name, "weights": subject.weights, "n": len(part)}
+        about: dict[str, Any] = {
+            "images": subject.data.manifest,
+            "part": name,
+            "weights": subject.weights,
+            "n": len(part),
+        }
         about |= {"fit_size": fit_size, "drawn": seed if fit_size else None, "val_share": subject.data.val_share}
         about |= {"sizes": [subject.data.train_size, subject.data.test_size], "data_seed": subject.data.seed}
         about |= {"precision": subject.precision}
