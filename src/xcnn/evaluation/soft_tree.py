@@ -71,7 +71,8 @@ def _commonest(labels: Tensor, classes: object) -> str:
     order = counts.argsort(descending=True)
     share = counts[order].cumsum(0) / max(len(labels), 1)
     named = order[: int((share < 0.9).sum()) + 1]
-    return " ".join(classes[index] for index in named.tolist()) if len(labels) else "–"
+    between = " " if max(map(len, classes)) <= 2 else "\n"  # digits, or words
+    return between.join(classes[index] for index in named.tolist()) if len(labels) else "–"
 
 
 def _images(tree: Subject) -> list[Tensor]:

@@ -10,7 +10,7 @@ from matplotlib.patches import ConnectionPatch
 from numpy.typing import ArrayLike, NDArray
 
 from xcnn.errors import UserError
-from xcnn.figures.panels import SMALL, WIDTH, bare, caption, needed, new_figure, wrapped
+from xcnn.figures.panels import SMALL, WIDTH, bare, caption, needed, new_figure
 from xcnn.figures.renderings import upscale
 from xcnn.figures.style import FAINT, GRID, POSITIVE, styled
 
@@ -38,7 +38,7 @@ def soft_tree_figure(filters: Sequence[ArrayLike], leaves: Sequence[str], title:
 
     Args:
         filters: (H, W) each, 2^levels - 1; positive weights (red) send to the right.
-        leaves: 2^levels texts, from left to right.
+        leaves: 2^levels texts, from left to right; their own line breaks are kept.
         title: heading.
 
     Raises:
@@ -72,7 +72,7 @@ def soft_tree_figure(filters: Sequence[ArrayLike], leaves: Sequence[str], title:
         drawn.append(axes)
     for place, text in enumerate(leaves):
         x = (place + 0.5) / 2**levels
-        figure.text(x, 0.35 / height, wrapped(text, max(4, 80 // 2**levels)), ha="center", va="center", fontsize=SMALL)
+        figure.text(x, 0.35 / height, text, ha="center", va="center", fontsize=SMALL)
     return figure
 
 
