@@ -9,7 +9,7 @@ from tests.conftest import TINY
 from tests.launch.test_run import refusal, run
 
 IDENTITY = "visual_revelations/surrogates"
-LEARNT = ("data.n_train=200", "training.max_epochs=4", "training.optimizer.lr=0.01")  # to give more classes than one
+LEARNT = ("data.n_train=320", "training.max_epochs=15")  # to give more classes than one
 SMALL = (
     "sweep=shapes",
     "seed=0",
@@ -44,5 +44,5 @@ def test_page_of_trees_and_rules_and_what_they_see_is_computed_once(
 def test_a_tree_of_more_leaves_than_images(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    message = refusal(monkeypatch, capsys, IDENTITY, *SMALL, "surrogate=tree", "view=pixels", "size=300")
-    assert "200 images for 300 leaves" in message
+    message = refusal(monkeypatch, capsys, IDENTITY, *SMALL, "surrogate=tree", "view=pixels", "size=400")
+    assert "320 images for 400 leaves" in message
