@@ -36,7 +36,9 @@ from xcnn.figures.plots import (
 from xcnn.figures.relevance_maps import PathRow, Scale, integration_path, jet_overlay, relevance_grid
 from xcnn.figures.renderings import encircled, evidence_pictures, heat, proportionate, upscale
 from xcnn.figures.signed_filters import signed_filters
+from xcnn.figures.soft_tree import Step, soft_path_figure, soft_tree_figure
 from xcnn.figures.style import save_png
+from xcnn.figures.uncertainty import uncertainty_figure
 
 __all__ = [
     "AblationPoint",
@@ -55,6 +57,7 @@ __all__ = [
     "PathRow",
     "PrototypePatch",
     "Scale",
+    "Step",
     "SuccinctImage",
     "ablation_plot",
     "cost_plot",
@@ -84,7 +87,10 @@ __all__ = [
     "save_png",
     "score_ramp",
     "signed_filters",
+    "soft_path_figure",
+    "soft_tree_figure",
     "succinct_learning",
     "tradeoff_plot",
+    "uncertainty_figure",
     "upscale",
 ]

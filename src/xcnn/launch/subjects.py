@@ -5,146 +5,43 @@ weights. What is handed on is plain: modules, tensors, numbers.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import nn
 
 from xcnn.attribution import Method
-from xcnn.data.tensors import TensorDataModule, scale
-from xcnn.device import device_of, training_precision
 from xcnn.errors import UserError
 from xcnn.evaluation.prototypes import training_share
 from xcnn.evaluation.subject import Subject
 from xcnn.files import locked
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.language import Describer
-from xcnn.launch.compose import build, cell_of, compose, plain, settings, varied
-from xcnn.launch.options import Options, as_options
-from xcnn.models import Preprocessing, fold_batch_norm, recalibrate_batch_norm, weights_provenance
-from xcnn.models.fine_tuned import statistics_folded
+from xcnn.launch.compose import build
+from xcnn.launch.parts import Parts
+from xcnn.models import fold_batch_norm
 from xcnn.models.generators import GeneratorPair
 from xcnn.models.protopnet import ProtoPNet
+from xcnn.models.soft_tree import SoftDecisionTree
 from xcnn.prototypes import Columns, Encoder
-from xcnn.report.cells import Cell
-from xcnn.report.loggers import curve_loggers
-from xcnn.report.provenance import provenance
+from xcnn.surrogates import Surrogate, View
+from xcnn.surrogates.views import logits
 from xcnn.training.classifier import Classifier
-from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining
+from xcnn.training.soft_tree import SoftLabels, SoftTreeTraining
 from xcnn.training.two_generators import GeneratorTraining
 
-RECALIBRATED = 512  # training images whose statistics stand in for those that a file of weights has not
 
-
-class Setup:
-    """What one cell is made of. `setup.options` is its configuration as plain values.
+class Setup(Parts):
+    """What one cell is made of: its parts, and the subjects and explainers made of them.
 
     Args:
-        cfg: the composed configuration of the cell.
-        overrides: the cell's own overrides, which its variants share.
+        cfg, overrides: as for `Parts`.
     """
-
-    def __init__(self, cfg: DictConfig, overrides: Sequence[str] = ()):
-        self._cfg, self._overrides = cfg, overrides
-
-    @cached_property
-    def options(self) -> Options:
-        """The whole configuration as plain values."""
-        found: Options = as_options(plain(self._cfg))
-        return found
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """What the result depends on; see `compose.settings`."""
-        return settings(self._cfg)
-
-    @cached_property
-    def data(self) -> TensorDataModule:
-        """The data set, loaded.
-
-        Raises:
-            Missing: it is not at hand.
-            UserError: the network has another number of classes.
-        """
-        data: TensorDataModule = build(self._cfg.data)
-        data.setup()
-        if len(data.classes) != self.options.n_classes:
-            raise UserError(
-                f"{data.name} has {len(data.classes)} classes, and the network {self.options.n_classes}: n_classes="
-                f"{len(data.classes)}, or choose the classes."
-            )
-        return data
-
-    @cached_property
-    def preprocessing(self) -> Preprocessing | None:
-        """What the network expects of its images; None where it takes them as they are."""
-        found: Preprocessing | None = build(self._cfg.get("preprocessing"))
-        return found
-
-    @property
-    def normalise(self) -> Callable[[Tensor], Tensor] | None:
-        """Images in [0, 1] to the network's input; None where it takes them as they are."""
-        return None if self.preprocessing is None else self.preprocessing.normalise
-
-    @property
-    def device(self) -> torch.device:
-        return device_of(self.options.trainer.accelerator)
-
-    @property
-    def precision(self) -> str:
-        """The configured precision; where that is "auto", what is fast on this machine's processor."""
-        return training_precision(self.options.trainer.accelerator, self.options.trainer.precision)
-
-    def variant(self, *overrides: str) -> "Setup":
-        """This setup with some choices changed (`penalty=none`): the "before" of a before and after.
-
-        It shares the data set, if that is the same.
-        """
-        other = Setup(varied(self._cfg, self._overrides, *overrides), [*self._overrides, *overrides])
-        if "data" in self.__dict__ and self.options["data"] == other.options["data"]:
-            other.__dict__["data"] = self.data
-        return other
-
-    def part(self, identity: str) -> tuple["Setup", Cell]:
-        """The setup and the cell of another experiment with this one's own overrides, for results made of others.
-
-        Raises:
-            UserError: the other experiment has no such option.
-        """
-        own = [each for each in self._overrides if not each.startswith(("experiment=", "identity=", "cell="))]
-        cfg = compose(identity, own)
-        return Setup(cfg, own), cell_of(cfg, own)
-
-    # Networks
-
-    def model(self, **arguments: Any) -> nn.Module:
-        """The configured network, as its configuration makes it."""
-        network: nn.Module = build(self._cfg.model, **arguments)
-        return network
-
-    def weights(self) -> str | None:
-        """Hash of the configured file of weights; None where there is none."""
-        return (self.settings["model"]["weights"] or {}).get("hash")
-
-    @property
-    def weights_provenance(self) -> str | None:
-        """Origin of the configured file of weights; None where there is none."""
-        path = (self.options.get("model") or {}).get("weights")
-        return weights_provenance(path) if path and Path(path).is_file() else None
-
-    def optimizer(self) -> Any:
-        """The training's optimiser, of parameters yet to be given."""
-        return build(self._cfg.training.optimizer)
-
-    def schedule(self) -> Any:
-        """The training's schedule, of an optimiser and steps yet to be given; None where the rate is constant."""
-        return build(self._cfg.training.get("schedule"))
 
     def trained(self) -> Subject:
         """The network that this configuration trains: loaded if some cell trained it before, else resumed or trained.
@@ -175,6 +72,26 @@ class Setup:
         )
         module: ProtoPNetTraining = build(self._cfg.protopnet.training)(network, **self._handling)
         return self._fitted(module, ("model", "protopnet"), module.max_epochs, augment=True)
+
+    def soft_tree(self) -> tuple[Subject, Subject]:
+        """The soft tree that this configuration trains, on labels or on its network's outputs; and that network.
+
+        The tree sees images in [0, 1], of the size and channels under `soft_tree`, where they are given there.
+        """
+        chosen, teacher = self.options.soft_tree, self._placed(self.trained())
+        other = self.variant(*(f"data.{key}={value}" for key, value in chosen.sees.items() if value is not None))
+        torch.manual_seed(self.options.seed)
+        tree = SoftDecisionTree(other.data.input_size, self.options.n_classes, chosen.depth, chosen.sharpness)
+        module = SoftTreeTraining(tree, build(self._cfg.soft_tree.optimizer), chosen.balance)
+        data, also = other.data, {"labels": chosen.labels}
+        if chosen.labels == "soft":
+            assert teacher.training is not None
+            outputs = logits(teacher, teacher.data.train.images)
+            data = SoftLabels(data, (outputs / chosen.temperature).softmax(1))
+            data.setup()
+            also["teacher"] = teacher.training["fingerprint"]
+        subject = other._fitted(module, ("soft_tree",), chosen.max_epochs, data=data, also=also)
+        return self._placed(replace(subject, normalise=nn.Identity(), data=other.data)), teacher
 
     def prototyped(self) -> Subject:
         """The configured prototypes of the configured network: loaded if some cell fitted them before, else fitted.
@@ -281,93 +198,26 @@ class Setup:
         handling = {"channels_last": self.options.trainer.channels_last, "normalise": self.normalise}
         module: GeneratorTraining = build(chosen.training)(pair, subject.network.cpu(), **handling)
         explained = {"classifier": subject.weights, "precision": subject.precision}
-        trained = self._fitted(module, ("generators",), chosen.max_epochs, of=explained)
+        trained = self._fitted(module, ("generators",), chosen.max_epochs, also=explained)
         subject.network.to(subject.device)
         assert trained.training is not None
         return pair.to(subject.device), trained.training
+
+    def view(self, subject: Subject) -> View:
+        """What the configured surrogate sees of a subject."""
+        view: View = build(self._cfg.view)(subject)
+        return view
+
+    def surrogate(self) -> Callable[..., Surrogate]:
+        """The configured surrogate, of the option that sets its size."""
+        make: Callable[..., Surrogate] = build(self._cfg.surrogate)
+        return make
 
     @property
     def fit_share(self) -> float | None:
         """Share of each class's training images that prototypes are fitted on; None for all."""
         share: float | None = self.options.get("fit_share")
         return None if share == 1 else share
-
-    @property
-    def _handling(self) -> dict[str, Any]:
-        """What any training here does with its images."""
-        return {
-            "channels_last": self.options.trainer.channels_last,
-            "normalise": self.normalise,
-            "augment": build(self._cfg.training.get("augment")),
-        }
-
-    def _trainable(self) -> nn.Module:
-        """The configured network, ready to be trained: BatchNorm has statistics, also if its weights' file has none."""
-        network = self.model()
-        if self.options.model.get("weights") and statistics_folded(network):
-            sample = scale(self.data.train.images[:RECALIBRATED])
-            recalibrate_batch_norm(network, sample if self.normalise is None else self.normalise(sample))
-        return network
-
-    def _placed(self, subject: Subject) -> Subject:
-        """A subject on the configured device, in the configured precision and memory format, in eval mode."""
-        network = subject.network.eval().to(self.device)
-        if self.options.trainer.channels_last:
-            network = network.to(memory_format=torch.channels_last)
-        batch = self.options.get("batch") or subject.batch
-        return replace(subject, network=network, device=self.device, precision=self.precision, batch=batch)
-
-    def _fitted(
-        self,
-        module: Classifier,
-        keys: Sequence[str],
-        max_epochs: int,
-        select: str | None = None,
-        augment: bool = False,
-        of: Mapping[str, Any] | None = None,
-    ) -> Subject:
-        """Bring a module to the end of its training, in a folder named after `keys` of the settings and what all share.
-
-        Args:
-            augment: whether, of the settings under `training`, the augmentation alone is this training's.
-            of: what else it depends on, such as the network that it explains.
-        """
-        training = {key: self.settings[key] for key in (*keys, "trainer", "seed")} | dict(of or {})
-        training["data"] = {key: value for key, value in self.settings["data"].items() if key != "test_size"}
-        training["manifest"] = self.data.manifest
-        if augment:
-            training["augment"] = self.settings["training"].get("augment")
-        if self.preprocessing is not None:  # its resizing and cropping are for evaluation
-            training["preprocessing"] = {"mean": self.preprocessing.mean, "std": self.preprocessing.std}
-        folder = Path(self.options.paths.runs) / "trainings" / fingerprint(training)
-        trainer = self.options.trainer
-        label = f"{self.options.dataset}-{self.options.network}-{self.options.method}-s{self.options.seed}"
-        record = fit(
-            module,
-            self.data,
-            folder,
-            settings=training,
-            provenance=provenance(),
-            max_epochs=max_epochs,
-            seed=self.options.seed,
-            accelerator=trainer["accelerator"],
-            devices=trainer["devices"],
-            strategy=trainer["strategy"],
-            precision=trainer["precision"],
-            loggers=curve_loggers(self.options.logger.curves, folder, label),
-            progress=trainer["progress"],
-            select=select,
-        )
-        normalise = self.normalise or nn.Identity()
-        return Subject(
-            module.network,
-            self.data,
-            normalise,
-            record["weights"],
-            record,
-            folder,
-            weights_provenance=self.weights_provenance,
-        )
 
     def _of_prototypes(self, subject: Subject, method: object) -> dict[str, Any]:
         """What fitted prototypes depend on."""
