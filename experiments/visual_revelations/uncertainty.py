@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from xcnn.evaluation.uncertainty import NAIVE, SCORES, SETS, THIRDS, Halves, logit_rows, uncertainty
 from xcnn.figures import uncertainty_figure
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.surrogates import coverage_band
 
@@ -43,7 +44,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             {NAMES[kind]: row.records[0]["values"][f"size/{kind}"] for kind in SETS},
             1 - found["alpha"],
             found["band"],
-            f"{row.dataset}, {row.model}, seed {row.records[0]['seed']}",
+            f"{titled(row.dataset)}, {titled(row.model)}, seed {row.records[0]['seed']}",
         )
         band = coverage_band(found["calibration"], found["test"], found["alpha"], found["splits"], 1 - 0.05 / cases)
         means = {kind: [record["values"][f"coverage/{kind}"] for record in row.records] for kind in SETS}
