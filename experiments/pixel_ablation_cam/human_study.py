@@ -85,7 +85,7 @@ def simulated(setup: Setup) -> Measured:
             values[f"{name}.covered_{kind}"] = 100 * covers(intervals, found.truth)[place]
             values[f"{name}.width_{kind}"] = 100 * width(intervals)[place]
             values[f"{name}.told_{kind}"] = 100 - 100 * covers(intervals, np.zeros(len(leads)))[place]
-    return Measured(values, options.studies, {"name": "simulated raters", "manifest": fingerprint(setup.settings)})
+    return Measured(values, design.images, {"name": "simulated raters", "manifest": fingerprint(options.printed)})
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-
 from scipy.optimize import minimize
 
 from xcnn.errors import UserError

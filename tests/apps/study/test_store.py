@@ -28,6 +28,18 @@ def test_migrations_make_the_tables(engine: Any) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
+def test_answers_are_named_as_the_metrics_name_them() -> None:
+    from xcnn.apps.study import tables
+    from xcnn.metrics import human_study
+
+    assert (tables.SAME, tables.SCORES) == (human_study.SAME, human_study.SCORES)
+
+
+def test_pages_are_served_without_torch() -> None:
+    code = "import sys, xcnn.apps.study.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_design_is_frozen_by_its_hash(engine: Any) -> None:
     from xcnn.apps.study import store
 

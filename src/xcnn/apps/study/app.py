@@ -148,9 +148,5 @@ def _cookie(study: Study) -> str:
 def _known(request: Request, study: Study, token: str, onwards: str) -> Response:
     answer = RedirectResponse(f"/study/{study.name}/{onwards}", 303)
     secure = request.url.scheme == "https"
-    answer.set_cookie(
-        _cookie(study), token, COOKIE_SECONDS, path="/", secure=secure, httponly=True, samesite="lax"
-    )
+    answer.set_cookie(_cookie(study), token, COOKIE_SECONDS, path="/", secure=secure, httponly=True, samesite="lax")
     return answer
-
-

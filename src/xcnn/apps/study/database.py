@@ -29,9 +29,13 @@ def connect(address: str) -> Engine:
     try:
         lite = make_url(address).get_backend_name() == "sqlite"
         # A pooled PostgreSQL connection may have died since; SQLite's waits for another writer.
-        engine = create_engine(address, connect_args={"timeout": 30}) if lite else create_engine(address, pool_pre_ping=True)
+        engine = (
+            create_engine(address, connect_args={"timeout": 30}) if lite else create_engine(address, pool_pre_ping=True)
+        )
     except (ArgumentError, ModuleNotFoundError) as error:
-        raise UserError(f"{address} is no address of a database ({error}): sqlite:///FILE, or postgresql+psycopg://...")
+        raise UserError(
+            f"{address} is no address of a database ({error}): sqlite:///FILE, or postgresql+psycopg://..."
+        ) from error
     if lite:
         event.listen(engine, "connect", _durable)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

@@ -81,5 +81,3 @@ def _png(picture: Floats) -> bytes:
     stream = io.BytesIO()
     Image.fromarray((np.moveaxis(picture, 0, -1).clip(0, 1) * 255).round().astype(np.uint8)).save(stream, "PNG")
     return stream.getvalue()
-
-

@@ -13,10 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from xcnn.apps.study import balance
-from xcnn.apps.study.tables import Answer, Item, Picture, Rater, Study, Task
+from xcnn.apps.study.tables import SAME, SCORES, Answer, Item, Picture, Rater, Study, Task
 from xcnn.errors import UserError
 from xcnn.fingerprint import fingerprint
-from xcnn.metrics.human_study import SAME, SCORES
 
 Kind = Literal["maps", "models"]
 Outcome = Literal["given", "given before", "refused"]
@@ -107,9 +106,7 @@ def create(engine: Engine, design: Design, items: Sequence[NewItem]) -> str:
         session.add(study)
         session.flush()
         for new in items:
-            item = Item(
-                study_id=study.id, image=new.image, title=new.title, role=new.role, expected=new.expected
-            )
+            item = Item(study_id=study.id, image=new.image, title=new.title, role=new.role, expected=new.expected)
             session.add(item)
             session.flush()
             session.add_all(
@@ -173,9 +170,7 @@ def consent(engine: Engine, study: Study, version: str) -> int:
             with Session(engine) as session, session.begin():
                 last = session.scalar(select(func.max(Rater.number)).where(Rater.study_id == study.id))
                 number = 0 if last is None else last + 1
-                rater = Rater(
-                    study_id=study.id, number=number, consent_version=version, consented=datetime.now(UTC)
-                )
+                rater = Rater(study_id=study.id, number=number, consent_version=version, consented=datetime.now(UTC))
                 session.add(rater)
                 session.flush()
                 items = session.execute(
@@ -217,7 +212,7 @@ def next_question(engine: Engine, study: Study, rater: int) -> Question | None:
             task.shown = datetime.now(UTC)
         item = session.get_one(Item, task.item_id)
         rows = session.execute(select(Picture.choice, Picture.id).where(Picture.item_id == item.id)).all()
-        pictures = {choice: picture for choice, picture in rows}
+        pictures = {row.choice: row.id for row in rows}
         sides = [pictures[choice] for choice in task.sides]
         return Question(item.id, item.title, item.role, pictures[""], sides, answered, tasks)
 
@@ -306,4 +301,6 @@ def progress(engine: Engine, study: Study) -> list[dict[str, Any]]:
 
 def _failed(session: Session, rater: int) -> int:
     wrong = select(func.count()).select_from(Answer).join(Item, Item.id == Answer.item_id)
-    return session.scalar(wrong.where(Answer.rater_id == rater, Item.role == "check", Answer.answer != Item.expected)) or 0
+    return (
+        session.scalar(wrong.where(Answer.rater_id == rater, Item.role == "check", Answer.answer != Item.expected)) or 0
+    )

@@ -6,6 +6,10 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, ForeignKey, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+# As `metrics/human_study.py` has them: importing it loads torch, which pages of forms do not need.
+SAME = "same"
+SCORES = (-2, -1, 0, 1, 2)
+
 
 class Base(DeclarativeBase):
     type_annotation_map = {datetime: DateTime(timezone=True), list[str]: JSON, dict[str, Any]: JSON}  # noqa: RUF012
