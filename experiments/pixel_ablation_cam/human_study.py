@@ -98,7 +98,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         "share": 100 * totals[PIXEL] / methods,
         "fifteenths": {name: 15 * value for name, value in totals.items()},
         "fourths": {name: round(4 * value) for name, value in totals.items()},
-        "readings": [row for row in rows if row.method == "as_printed" and of(row, "design").startswith("paper")],
+        "readings": [row for row in rows if row.method == "as_printed" and str(of(row, "design")).startswith("paper")],
         "controls": [row for row in rows if row.method == "without_preference"],
         "sizes": [row for row in rows if row.method == "as_printed" and of(row, "rater_sd") == 0.5],
         "asked": asked,

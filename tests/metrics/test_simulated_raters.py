@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from xcnn.errors import UserError
-from xcnn.metrics.simulated_raters import Design, covers, logits_of, preference_of, simulate, simulated_votes, width
+from xcnn.metrics.simulated_raters import (
+    Design,
+    covers,
+    logits_of,
+    preference_of,
+    simulate,
+    simulate_scores,
+    simulated_votes,
+    width,
+)
 
 PAPER = np.array([40.25, 78.50, 115.75, 15.50]) / 250
 SHARE, LEAD = [0, 0, 1, 0], [0, -1, 1, 0]
@@ -50,3 +59,10 @@ def test_raters_buy_more_than_images() -> None:
         for size in ((40, 60), (10, 240))
     )
     assert (raters < 0.9 * images).all()
+
+
+def test_scores_have_the_mean_and_only_the_two_way_interval_covers_it() -> None:
+    found = simulate_scores(1.48, Design(15, 60, 15), 0.5, 0.3, 0.7, studies=80, n_resamples=200)
+    assert found.estimates.mean() == pytest.approx(1.48, abs=0.03)
+    assert covers(found.over_images, found.truth) < 0.75
+    assert covers(found.over_both, found.truth) > 0.86

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from xcnn.errors import UserError
 from xcnn.metrics.bootstrap import bootstrap_means, percentiles, two_way_bootstrap_means
+from xcnn.metrics.human_study import SCORES
 
 DRAWS = 20_000  # of raters and images, over which a preference is averaged
 
@@ -64,9 +66,7 @@ def simulated_votes(
     of_raters = rater_sd * generator.standard_normal((n[0], 1, n[2]))
     of_images = image_sd * generator.standard_normal((1, n[1], n[2]))
     chosen = (logits + of_raters + of_images + generator.gumbel(size=n)).argmax(2)
-    asked = generator.random(n[:2]).argsort(0).argsort(0) < design.per_image
-    asked &= generator.random(n[:2]) < design.answered
-    return (np.eye(n[2], dtype=np.int64)[chosen]) * asked[..., None]
+    return np.eye(n[2], dtype=np.int64)[chosen] * _asked(design, generator)[..., None]
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,70 @@ def simulate(
     estimates, intervals = [], []
     for study in range(studies):
         votes = simulated_votes(logits, design, rater_sd, image_sd, generator)
-        answered = votes.sum(0).sum(1) > 0
-        votes = votes[:, answered]
         given = np.where(votes.sum(2, keepdims=True) > 0, votes, np.nan)
-        per_image = votes.sum(0) / votes.sum(0).sum(1, keepdims=True)
-        estimates.append(contrasts @ per_image.mean(0))
-        resampled = (
-            bootstrap_means(per_image, n_resamples, study),
-            two_way_bootstrap_means(given, n_resamples, study),
-        )
-        intervals.append([np.stack(percentiles(each @ contrasts.T), -1) for each in resampled])
+        found = _analysed(given, contrasts, n_resamples, study)
+        estimates.append(found[0])
+        intervals.append(found[1])
     over = np.array(intervals)
     return Simulation(truth, np.array(estimates), over[:, 0], over[:, 1])
+
+
+def simulate_scores(
+    mean: float,
+    design: Design,
+    rater_sd: float,
+    image_sd: float,
+    answer_sd: float,
+    studies: int,
+    n_resamples: int = 400,
+    seed: int = 0,
+) -> Simulation:
+    """Likewise for scores of a known mean: rounded and kept in -2..2, of a normal with crossed effects.
+
+    Args:
+        mean: of the scores in the population, in (-2, 2).
+        design: of each study.
+        rater_sd, image_sd, answer_sd: standard deviations of the raters, the images and the single answers, before
+            the score is rounded.
+        studies, n_resamples, seed: as for `simulate`.
+    """
+    wanted = np.hypot(np.hypot(rater_sd, image_sd), answer_sd)
+    noise = wanted * np.random.default_rng(seed).standard_normal(10 * DRAWS)
+    centre = brentq(lambda level: _score(level + noise).mean() - mean, -20, 20)
+    generator = np.random.default_rng(seed)
+    n = design.raters, design.images
+    estimates, intervals = [], []
+    for study in range(studies):
+        effects = rater_sd * generator.standard_normal((n[0], 1)) + image_sd * generator.standard_normal((1, n[1]))
+        scores = _score(centre + effects + answer_sd * generator.standard_normal(n))
+        scores[~_asked(design, generator)] = np.nan
+        found = _analysed(scores[..., None], np.ones((1, 1)), n_resamples, study)
+        estimates.append(found[0])
+        intervals.append(found[1])
+    over = np.array(intervals)
+    return Simulation(np.array([mean]), np.array(estimates), over[:, 0], over[:, 1])
+
+
+def _analysed(
+    given: NDArray[np.float64], contrasts: NDArray[np.float64], n_resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Contrasts of answers (raters, images, columns), NaN where missing, and both intervals, (2, contrasts, 2)."""
+    given = given[:, ~np.isnan(given).all((0, 2))]
+    per_image = np.nanmean(given, 0)
+    resampled = bootstrap_means(per_image, n_resamples, seed), two_way_bootstrap_means(given, n_resamples, seed)
+    ends = [np.stack(percentiles(each @ contrasts.T), -1) for each in resampled]
+    return contrasts @ per_image.mean(0), np.array(ends)
+
+
+def _asked(design: Design, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Which rater answers which image: (raters, images)."""
+    n = design.raters, design.images
+    asked = generator.random(n).argsort(0).argsort(0) < design.per_image
+    return asked & (generator.random(n) < design.answered)
+
+
+def _score(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(np.rint(values), SCORES[0], SCORES[-1])
 
 
 def _noise(choices: int, rater_sd: float, image_sd: float, seed: int) -> NDArray[np.float64]:

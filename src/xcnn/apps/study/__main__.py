@@ -1,7 +1,7 @@
 """The study's command line: `python -m xcnn.apps.study serve | create | export`; `make study` serves.
 
 serve     ask raters; a database without a study first gets one on the embedded data
-create    a study of one's own: `create NAME --kind maps --images 250 -- recipe=imagenet_resnet50`
+create    a study of one's own: `create NAME --kind maps --overrides recipe=imagenet_resnet50`
 export    the answers, as `experiments.pixel_ablation_cam.human_study votes.file=FILE` reads them
 """
 
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     else:
         if not store.studies(engine):
             print("no study yet: making one on the embedded data ...")
-            print(create(engine, parser().parse_args(["create", "maps", "--images", "30", "--", *EMBEDDED])))
+            print(create(engine, parser().parse_args(["create", "maps", "--images", "30", "--overrides", *EMBEDDED])))
         for study in store.studies(engine):
             print(f"{study.name}: http://{options.host}:{options.port}/study/{study.name}")
             print(f"  progress and export, for you alone: .../study/{study.name}/admin/{store.signed(study, 'admin')}")
@@ -57,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--checks", type=int, default=5, help="attention checks")
     made.add_argument("--checks-failed", type=int, default=1, help="how many of them a counted rater may fail")
     made.add_argument("--seed", type=int, default=0)
-    made.add_argument("overrides", nargs="*", help="of the figure's configuration, after --")
+    made.add_argument(
+        "--overrides", nargs="+", default=[], metavar="NAME=VALUE", help="of the figure's configuration: recipe=NAME"
+    )
     written = commands.add_parser("export", help="write the answers as CSV")
     written.add_argument("name")
     written.add_argument("--output", type=Path, default=Path("/dev/stdout"))
