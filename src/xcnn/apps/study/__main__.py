@@ -37,8 +37,10 @@ def main(arguments: list[str]) -> None:
             print("no study yet: making one on the embedded data ...")
             print(create(engine, parser().parse_args(["create", "maps", "--images", "30", "--overrides", *EMBEDDED])))
         for study in store.studies(engine):
-            print(f"{study.name}: http://{options.host}:{options.port}/study/{study.name}")
-            print(f"  progress and export, for you alone: .../study/{study.name}/admin/{store.signed(study, 'admin')}")
+            page = f"http://{options.host}:{options.port}/study/{study.name}"
+            print(
+                f"{page}\n  progress and export, for you alone: {page}/admin/{store.signed(study, 'admin')}", flush=True
+            )
         logging.basicConfig(level=logging.INFO)
         serve(lambda hosts, password: study_app(engine, hosts, password), options.host, options.port, options.name)
 

@@ -16,11 +16,11 @@ from xcnn.apps.study.votes import export
 
 COOKIE_SECONDS = 90 * 24 * 3600
 SCORE_WORDS = {
-    2: "the left one is more reliable",
-    1: "the left one is slightly more reliable",
+    2: "map A is more reliable",
+    1: "map A is slightly more reliable",
     0: "both are equally reliable",
-    -1: "the right one is slightly more reliable",
-    -2: "the right one is more reliable",
+    -1: "map B is slightly more reliable",
+    -2: "map B is more reliable",
 }
 
 
