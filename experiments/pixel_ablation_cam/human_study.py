@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xcnn.apps.study.votes import read_votes
 from xcnn.errors import Missing
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch import Setup, launch
-from xcnn.metrics.bootstrap import percentiles
+from xcnn.metrics.bootstrap import percentiles, two_way_bootstrap_means
 from xcnn.metrics.human_study import SAME, fleiss_kappa, krippendorff_alpha, luce_strengths, preferences, votes_by_rater
 from xcnn.metrics.simulated_raters import Design, covers, logits_of, simulate, width
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary, claim
@@ -45,6 +46,8 @@ def people(setup: Setup) -> Measured:
     score = found.totals[options.answers]
     values = {name: scale * float(end) for name, end in zip(("score", "score.low", "score.high"), score, strict=True)}
     values |= {"raters": len(votes), "kappa": fleiss_kappa(counts), "alpha": krippendorff_alpha(counts)}
+    if options.answers == PIXEL:
+        values |= leads_of(votes, options.methods)
     if options.answers != SAME:
         names = ("share", "share.low", "share.high")
         values |= {name: 100 * float(end) for name, end in zip(names, found.shares[options.answers], strict=True)}
@@ -53,6 +56,21 @@ def people(setup: Setup) -> Measured:
         values["strength"] = float(strengths[options.methods.index(options.answers)])
     data = {"name": "answers of people", "manifest": file_hash(Path(options.votes.file))}
     return Measured(values, found.maximum, data)
+
+
+def leads_of(votes: NDArray[np.int64], methods: Sequence[str]) -> dict[str, float]:
+    """Pixel Ablation-CAM's score less each other method's, paired in the resamples of raters and images."""
+    given = np.where(votes.sum(2, keepdims=True) > 0, votes, np.nan)[:, votes.any((0, 2))]
+    scores, resampled = IMAGES * np.nanmean(given, 0).mean(0), IMAGES * two_way_bootstrap_means(given)
+    pixel, values = methods.index(PIXEL), {}
+    for place, other in enumerate(methods):
+        if other != PIXEL:
+            low, high = percentiles(resampled[:, pixel] - resampled[:, place])
+            found = (scores[pixel] - scores[place], low, high)
+            values |= {
+                f"score.less_{other}{end}": float(v) for end, v in zip(("", "_low", "_high"), found, strict=True)
+            }
+    return values
 
 
 def simulated(setup: Setup) -> Measured:

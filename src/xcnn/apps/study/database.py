@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from xcnn.errors import UserError
 
+WAIT = 60  # seconds, for another request or another process that writes
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -28,10 +29,12 @@ def connect(address: str) -> Engine:
     """
     try:
         lite = make_url(address).get_backend_name() == "sqlite"
-        # A pooled PostgreSQL connection may have died since; SQLite's waits for another writer.
-        engine = (
-            create_engine(address, connect_args={"timeout": 30}) if lite else create_engine(address, pool_pre_ping=True)
-        )
+        if lite:  # one connection, for which requests queue: SQLite's own wait is not fair, and ends in an error
+            engine = create_engine(
+                address, pool_size=1, max_overflow=0, pool_timeout=WAIT, connect_args={"timeout": WAIT}
+            )
+        else:  # a pooled connection may have died since
+            engine = create_engine(address, pool_pre_ping=True)
     except (ArgumentError, ModuleNotFoundError) as error:
         raise UserError(
             f"{address} is no address of a database ({error}): sqlite:///FILE, or postgresql+psycopg://..."

@@ -84,7 +84,7 @@ class Task(Base):
 
 
 class Answer(Base):
-    """A rater's answer to an item: a choice, `same`, or a score from -2 to 2 (+2: the first of `sides`). There is one each."""
+    """A rater's one answer to an item: a choice, `same`, or a score from -2 to 2 (+2: the first of `sides`)."""
 
     __tablename__ = "answers"
     __table_args__ = (UniqueConstraint("study_id", "rater_id", "item_id"),)
