@@ -15,13 +15,11 @@ import pytest
 from tests.apps.study.test_store import (
     take_part_through_kills,
     test_designs_that_cannot_be,
-    test_fifteen_raters_of_250_images,
     test_many_at_once_lose_and_double_nothing,
 )
 
 __all__ = [
     "test_designs_that_cannot_be",
-    "test_fifteen_raters_of_250_images",
     "test_many_at_once_lose_and_double_nothing",
 ]
 

@@ -91,28 +91,6 @@ def test_many_at_once_lose_and_double_nothing(engine: Any) -> None:
     assert set(left) == {4}  # each image had each of three methods on the left four times: the sides are balanced
 
 
-@pytest.mark.slow
-def test_fifteen_raters_of_250_images(engine: Any) -> None:
-    """The paper's study, all raters at the same time."""
-    from xcnn.apps.study import store
-    from xcnn.apps.study.votes import export
-
-    store.create(engine, design(per_rater=250), items(images=250))
-    study = store.study_named(engine, "maps")
-    assert study is not None
-
-    def take_part(_: int) -> None:
-        rater = store.consent(engine, study, "1")
-        while (question := store.next_question(engine, study, rater)) is not None:
-            assert store.answer(engine, study, rater, question.item, "1") == "given"
-
-    with ThreadPoolExecutor(15) as pool:
-        list(pool.map(take_part, range(15)))
-    table = export(engine, "maps")
-    assert len(table) == 15 * 250 and table["choice"].notna().all()
-    assert not table.duplicated(["rater", "image"]).any()
-
-
 def test_read_votes_leaves_excluded_raters_out(engine: Any, tmp_path: Path) -> None:
     from xcnn.apps.study import store
     from xcnn.apps.study.votes import export, read_votes
