@@ -62,7 +62,7 @@ def leads_of(votes: NDArray[np.int64], methods: Sequence[str]) -> dict[str, floa
     """Pixel Ablation-CAM's score less each other method's, paired in the resamples of raters and images."""
     given = np.where(votes.sum(2, keepdims=True) > 0, votes, np.nan)[:, votes.any((0, 2))]
     scores, resampled = IMAGES * np.nanmean(given, 0).mean(0), IMAGES * two_way_bootstrap_means(given)
-    pixel, values = methods.index(PIXEL), {}
+    pixel, values = methods.index(PIXEL), dict[str, float]()
     for place, other in enumerate(methods):
         if other != PIXEL:
             low, high = percentiles(resampled[:, pixel] - resampled[:, place])
