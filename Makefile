@@ -137,6 +137,12 @@ $(call target,$(1)): $(environment)
 endef
 $(foreach identity,$(experiments),$(eval $(call experiment,$(identity))))
 
+##@ In a browser, on this machine only
+
+.PHONY: study
+study: $(environment) ## the human study, on the embedded data at first: raters' pages, progress and export
+	$(PYTHON) -m xcnn.apps.study serve $(ARGS)
+
 ##@ Results
 
 .PHONY: tables notebooks

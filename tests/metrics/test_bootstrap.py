@@ -6,7 +6,13 @@ from scipy import stats
 
 from xcnn.errors import UserError
 from xcnn.metrics import bootstrap
-from xcnn.metrics.bootstrap import bootstrap_means, interval, paired_difference, percentiles
+from xcnn.metrics.bootstrap import (
+    bootstrap_means,
+    interval,
+    paired_difference,
+    percentiles,
+    two_way_bootstrap_means,
+)
 
 NAN = np.nan
 
@@ -114,3 +120,30 @@ def test_refusals() -> None:
         percentiles(np.ones(3), level=95)
     with pytest.raises(UserError, match="same images"):
         paired_difference([1, 2], [[1, 2], [3, 4]])
+
+
+# Over raters and images
+
+
+def test_two_way_resamples_are_of_raters_and_images() -> None:
+    """Against the definition, resample by resample, with answers missing."""
+    generator = np.random.default_rng(0)
+    values = generator.random((4, 6, 2))
+    values[generator.random((4, 6)) < 0.4] = np.nan
+    drawn = np.random.default_rng(7)
+    raters, images = drawn.multinomial(4, [1 / 4] * 4, 50), drawn.multinomial(6, [1 / 6] * 6, 50)
+    expected = []
+    for of_raters, of_images in zip(raters, images, strict=True):
+        resample = np.repeat(np.repeat(values, of_raters, 0), of_images, 1)
+        answered = ~np.isnan(resample).all((0, 2))
+        expected.append(np.nanmean(resample[:, answered], 0).mean(0))
+    np.testing.assert_allclose(two_way_bootstrap_means(values, 50, 7), expected)
+
+
+def test_two_way_variance_of_the_identity() -> None:
+    """Raters who say the same of all images: the resamples' variance is that of a mean of raters (Owen 2007)."""
+    raters = np.random.default_rng(0).random(10)
+    means = two_way_bootstrap_means(np.repeat(raters[:, None], 30, 1), 20_000)
+    assert means.var() == pytest.approx(raters.var() / 10, rel=0.05)
+    with pytest.raises(UserError, match="raters, images"):
+        two_way_bootstrap_means(raters)

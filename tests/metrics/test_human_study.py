@@ -5,10 +5,19 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
 
 from xcnn.errors import UserError
 from xcnn.metrics.bootstrap import interval
-from xcnn.metrics.human_study import fleiss_kappa, model_comparison, preferences, vote_counts
+from xcnn.metrics.human_study import (
+    fleiss_kappa,
+    krippendorff_alpha,
+    luce_strengths,
+    model_comparison,
+    preferences,
+    vote_counts,
+    votes_by_rater,
+)
 
 METHODS = ("Grad-CAM", "Ablation-CAM", "Pixel Ablation-CAM")
 IMAGES = ("a", "b", "c", "d")
@@ -71,6 +80,23 @@ def test_intervals_are_of_the_resampled_images() -> None:
         np.testing.assert_allclose([entry[1:] for entry in intervals.values()], expected)
 
 
+def test_votes_by_rater_add_up_to_counts() -> None:
+    votes = votes_by_rater(ANSWERS, IMAGES, METHODS)
+    assert votes[1].tolist() == [[0, 0, 1, 0], [1, 0, 0, 0], [0] * 4, [0] * 4]  # the rater of the second answer
+    np.testing.assert_array_equal(votes.sum(0), vote_counts(ANSWERS, IMAGES, METHODS))
+
+
+def test_intervals_over_raters_are_wider_where_raters_differ() -> None:
+    """Three raters who each like one method on all images: an image is always 1/3, a resample of raters is not."""
+    votes = np.zeros((3, 20, 4), int)
+    for rater in range(3):
+        votes[rater, :, rater] = 1
+    images, both = preferences(votes.sum(0), METHODS), preferences(votes, METHODS)
+    assert images.totals[GRAD] == pytest.approx((20 / 3,) * 3)
+    assert both.totals[GRAD] == pytest.approx((20 / 3, 0, 20))
+    assert both.totals[SAME] == (0, 0, 0)
+
+
 def test_only_same_leaves_nothing_to_share() -> None:
     result = preferences(np.array([[0, 0, 0, 5]]), METHODS)
     assert result.totals[SAME].mean == 1
@@ -108,6 +134,67 @@ def test_kappa_at_its_ends() -> None:
     assert fleiss_kappa(chance) == pytest.approx(0, abs=0.01)
 
 
+def test_alpha_of_the_textbook() -> None:
+    """Krippendorff (2011), section C: four observers, twelve units, five values; 0.743 nominal, 0.849 interval."""
+    nan = np.nan
+    table = np.array(
+        [
+            [1, 2, 3, 3, 2, 1, 4, 1, 2, nan, nan, nan],
+            [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, nan, 3],
+            [nan, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, nan],
+            [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, nan],
+        ]
+    )
+    counts = np.stack([(table == value).sum(0) for value in range(1, 6)], 1)
+    assert krippendorff_alpha(counts) == pytest.approx(0.743, abs=5e-4)
+    assert krippendorff_alpha(counts, range(1, 6)) == pytest.approx(0.849, abs=5e-4)
+
+
+def test_alpha_by_hand_and_against_the_package() -> None:
+    # (2, 1) and (0, 2): observed pairs that differ 4 / (3 - 1); 2, 3 of 5: expected 2 * 2 * 3 / (5 - 1).
+    assert krippendorff_alpha(np.array([[2, 1], [0, 2], [1, 0]])) == pytest.approx(1 - 2 / 3)
+    assert krippendorff_alpha(np.array([[4, 0], [0, 4]])) == 1
+    assert np.isnan(krippendorff_alpha(np.array([[4, 0], [2, 0]])))
+    package = pytest.importorskip("krippendorff")
+    counts = np.random.default_rng(0).multinomial(5, [0.1, 0.2, 0.3, 0.2, 0.2], 30)
+    values = np.array([-2, -1, 0, 1, 2])
+    for level, numbers in (("nominal", None), ("interval", values)):
+        expected = package.alpha(value_counts=counts, value_domain=values, level_of_measurement=level)
+        assert krippendorff_alpha(counts, numbers) == pytest.approx(expected)
+
+
+# Strengths
+
+
+def test_strengths_of_whole_choices_are_log_shares() -> None:
+    choices = np.repeat([0, 1, 2], [161, 314, 463])  # the paper's votes, "same" left out
+    strengths = luce_strengths(choices, np.ones((len(choices), 3), bool))
+    expected = np.log([161, 314, 463])
+    np.testing.assert_allclose(strengths, expected - expected.mean(), atol=1e-8)
+
+
+def test_strengths_of_pairs_maximise_the_likelihood() -> None:
+    generator = np.random.default_rng(1)
+    shown = np.array([generator.permutation([True, True, False, False]) for _ in range(200)])
+    scores = np.where(shown, np.array([0, 0.5, 1, 2]) + generator.gumbel(size=shown.shape), -np.inf)
+    choices = scores.argmax(1)
+
+    def loss(free: np.ndarray) -> float:
+        logits = np.where(shown, np.append(free, 0), -np.inf)
+        return float((np.log(np.exp(logits).sum(1)) - logits[range(200), choices]).sum())
+
+    expected = np.append(minimize(loss, np.zeros(3)).x, 0)
+    np.testing.assert_allclose(luce_strengths(choices, shown), expected - expected.mean(), atol=1e-4)
+
+
+def test_strengths_that_cannot_be() -> None:
+    everything = np.ones((4, 3), bool)
+    with pytest.raises(UserError, match="never over the others"):
+        luce_strengths(np.array([0, 1, 0, 1]), everything)
+    with pytest.raises(UserError, match="not shown"):
+        luce_strengths(np.array([0, 1]), np.array([[True, True], [True, False]]))
+
+
 # Section 4.4
 
 
@@ -126,12 +213,15 @@ def test_blind_order_is_undone_and_images_count_the_same() -> None:
         ("b", 1, "VGG-16", 2),
         ("c", 1, "VGG-16", None),
     )
-    result = model_comparison(answers, (*IMAGES, "e"), MODELS)
+    result = model_comparison(answers, (*IMAGES, "e"), MODELS, over_raters=False)
     assert result.score.mean == pytest.approx((1 - 2) / 2)
     assert (result.images, result.without_scores) == (2, 3)
     assert (result.score.low, result.score.high) == (-2, 1)
     other = model_comparison(answers, IMAGES, MODELS[::-1])
     assert other.score.mean == -result.score.mean
+    # Rater 1 has (2, -2) -> 0, rater 2 has 1, rater 3 has 0: one above, none below; the left maps got 2, -1, 0 and 2.
+    assert (result.raters, result.p, result.left) == ((1, 0), 1, 3 / 4)
+    assert other.raters == (0, 1)
 
 
 def test_the_papers_mean() -> None:
@@ -143,12 +233,16 @@ def test_the_papers_mean() -> None:
         for k, (score, side) in enumerate(zip(given.tolist(), left.tolist(), strict=True))
     ]
     images = [f"image {k}" for k in range(25)]
-    result = model_comparison(scores(*rows), images, MODELS)
+    result = model_comparison(scores(*rows), images, MODELS, over_raters=False)
     assert result.score.mean == pytest.approx(1.48)
     error = given.reshape(25, 4).mean(1).std() / 5
     assert result.score.high - result.score.low == pytest.approx(2 * 1.96 * error, rel=0.1)
     expected = interval(given.reshape(25, 4).mean(1)[np.argsort(images)], n_resamples=100, seed=3, level=0.5)
-    assert model_comparison(scores(*rows), images, MODELS, n_resamples=100, seed=3, level=0.5).score == expected
+    again = model_comparison(scores(*rows), images, MODELS, n_resamples=100, seed=3, level=0.5, over_raters=False)
+    assert again.score == expected
+    both = model_comparison(scores(*rows), images, MODELS).score
+    assert both.low < result.score.low < both.mean < result.score.high < both.high
+    assert model_comparison(scores(*rows), images, MODELS).p == pytest.approx(2 / 2**4)  # four raters, all above
 
 
 # Refusals

@@ -128,15 +128,21 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     """What a cell's result depends on, as plain values: all but places, devices, loggers and amounts at a time.
 
     A class or function stands in it by its own name, not by the module that it is imported from; a file of weights, a
-    list of images, a prompt or replies by its name and the hash of its content (None while it is missing), not by its
-    folder.
+    list of images, a prompt, replies or the answers of people by its name and the hash of its content (None while it is
+    missing), not by its folder.
     """
     found = {key: value for key, value in plain(cfg).items() if key not in (*PLACE, *AMOUNTS, *OFFERED)}
     found["data"] = {key: value for key, value in found["data"].items() if key != "root"}
     found["trainer"] = {key: value for key, value in found["trainer"].items() if key not in PLACE_OF_TRAINER}
     if found.get("describer"):
         found["describer"] = {key: value for key, value in found["describer"].items() if key not in PLACE_OF_DESCRIBER}
-    for part, key in (("model", "weights"), ("data", "files"), ("describer", "prompt"), ("describer", "replies")):
+    for part, key in (
+        ("model", "weights"),
+        ("data", "files"),
+        ("describer", "prompt"),
+        ("describer", "replies"),
+        ("votes", "file"),
+    ):
         if (found.get(part) or {}).get(key):
             path = Path(found[part][key])
             content = file_hash(path) if path.is_file() else None

@@ -1,6 +1,14 @@
 """How good an explanation is."""
 
-from xcnn.metrics.bootstrap import Difference, Interval, bootstrap_means, interval, paired_difference, percentiles
+from xcnn.metrics.bootstrap import (
+    Difference,
+    Interval,
+    bootstrap_means,
+    interval,
+    paired_difference,
+    percentiles,
+    two_way_bootstrap_means,
+)
 from xcnn.metrics.boxes import box_iou_best, box_mask, box_masks, largest_component_box, localised
 from xcnn.metrics.faithfulness import (
     FILLS,
@@ -15,7 +23,17 @@ from xcnn.metrics.faithfulness import (
     wins,
 )
 from xcnn.metrics.feature_maps import feature_map_rows, feature_map_values, thinned_succinctness
-from xcnn.metrics.human_study import Comparison, Preferences, fleiss_kappa, model_comparison, preferences, vote_counts
+from xcnn.metrics.human_study import (
+    Comparison,
+    Preferences,
+    fleiss_kappa,
+    krippendorff_alpha,
+    luce_strengths,
+    model_comparison,
+    preferences,
+    vote_counts,
+    votes_by_rater,
+)
 from xcnn.metrics.localisation import energy_inside, iou, pointing_game, top_fraction_overlap
 from xcnn.metrics.map_appearance import edge_share, edges, extent, fine_detail, gini, share_above
 from xcnn.metrics.perturbation import auc, blurred, deletion_curves, insertion_curves
@@ -58,8 +76,10 @@ __all__ = [
     "insertion_curves",
     "interval",
     "iou",
+    "krippendorff_alpha",
     "largest_component_box",
     "localised",
+    "luce_strengths",
     "model_comparison",
     "paired_difference",
     "percentiles",
@@ -72,6 +92,8 @@ __all__ = [
     "share_above",
     "thinned_succinctness",
     "top_fraction_overlap",
+    "two_way_bootstrap_means",
     "vote_counts",
+    "votes_by_rater",
     "wins",
 ]

@@ -63,6 +63,49 @@ def bootstrap_means(values: ArrayLike, n_resamples: int = 2000, seed: int = 0) -
     return means.reshape(n_resamples, *shape)
 
 
+def two_way_bootstrap_means(values: ArrayLike, n_resamples: int = 2000, seed: int = 0) -> NDArray[np.float64]:
+    """Means of resamples of raters and of images, each drawn with replacement (Owen 2007, the pigeonhole bootstrap).
+
+    A resample's mean is over its images, of the mean over its raters who answered the image; an image that none of them
+    answered is left out. Resamples of the images alone take the raters as they are, and are then too sure of what other
+    raters would say.
+
+    Args:
+        values: (raters, images, ...), NaN where a rater did not answer the image.
+        n_resamples: number of resamples.
+        seed: random seed of the resamples.
+
+    Returns:
+        (n_resamples, ...), NaN where no drawn rater answered a drawn image.
+
+    Raises:
+        UserError: fewer than two axes, no rater or image, an infinite value, or no resamples.
+    """
+    values = _checked(values)
+    if values.ndim < 2 or not values.shape[1]:
+        raise UserError(f"the values are {values.shape}; pass (raters, images, ...) with at least one of each.")
+    if n_resamples < 1:
+        raise UserError(f"n_resamples is {n_resamples}; 2000 are usual, and at least 1 is needed.")
+    raters, images, shape = values.shape[0], values.shape[1], values.shape[2:]
+    columns = int(np.prod(shape))
+    values = values.reshape(raters, images, columns)
+    answered = ~np.isnan(values)
+    table = np.where(answered, values, 0).reshape(raters, -1)
+    given = answered.reshape(raters, -1).astype(np.float64)
+    means = np.empty((n_resamples, columns))
+    generator = np.random.default_rng(seed)
+    rows = max(1, CHUNK // (images * columns))
+    for start in range(0, n_resamples, rows):
+        n = min(rows, n_resamples - start)
+        of_raters = generator.multinomial(raters, np.full(raters, 1 / raters), n).astype(np.float64)
+        of_images = generator.multinomial(images, np.full(images, 1 / images), n)[..., None]
+        votes = (of_raters @ given).reshape(n, images, columns)
+        with np.errstate(invalid="ignore"):  # 0 / 0: nobody who was drawn answered
+            per_image = np.where(votes > 0, (of_raters @ table).reshape(votes.shape) / votes, 0)
+            means[start : start + n] = (of_images * per_image).sum(1) / (of_images * (votes > 0)).sum(1)
+    return means.reshape(n_resamples, *shape)
+
+
 def percentiles(resampled: NDArray[np.float64], level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The ends of the central interval of any resampled statistic: (n_resamples, ...) -> two of (...).
 

@@ -2,7 +2,8 @@
 
 Answers are a data frame with a row for each rater and image, as a study's database gives them. An answer that is
 missing is a row that is not there, or one with a null in place of the answer. Every image counts the same, however many
-raters answered it, and intervals are over images: the raters are taken as they are.
+raters answered it. Intervals are over raters and images: other raters would have answered otherwise, and intervals over
+the images alone leave that out.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import binomtest
 
 from xcnn.errors import UserError
-from xcnn.metrics.bootstrap import Interval, bootstrap_means, interval, percentiles
+from xcnn.metrics.bootstrap import Interval, bootstrap_means, interval, percentiles, two_way_bootstrap_means
 
 SAME = "same"
 SCORES = (-2, -1, 0, 1, 2)
@@ -47,36 +50,50 @@ def vote_counts(answers: pd.DataFrame, images: Sequence[str], methods: Sequence[
     Raises:
         UserError: a column is missing, an image or choice unknown, or an image answered twice by a rater.
     """
+    return votes_by_rater(answers, images, methods).sum(0)
+
+
+def votes_by_rater(answers: pd.DataFrame, images: Sequence[str], methods: Sequence[str]) -> NDArray[np.int64]:
+    """What each rater chose: (raters, images, methods + 1), 1 at the choice, all 0 where there is no answer.
+
+    Raters are in the order of their first answer; arguments and errors are those of `vote_counts`.
+    """
     choices = (*methods, SAME)
     answers = _given(answers, "choice", images)
-    counts = np.zeros((len(images), len(choices)), np.int64)
-    places = _places(answers["image"], images, "image"), _places(answers["choice"], choices, "choice")
-    np.add.at(counts, places, 1)
-    return counts
+    raters, known = pd.factorize(answers["rater"])
+    votes = np.zeros((len(known), len(images), len(choices)), np.int64)
+    votes[raters, _places(answers["image"], images, "image"), _places(answers["choice"], choices, "choice")] = 1
+    return votes
 
 
 def preferences(
-    counts: NDArray[np.int64], methods: Sequence[str], n_resamples: int = 2000, seed: int = 0, level: float = 0.95
+    votes: NDArray[np.int64], methods: Sequence[str], n_resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> Preferences:
-    """Section 4.3: votes divided by the raters who answered the image, summed over images; intervals over images.
+    """Section 4.3: votes divided by the raters who answered the image, summed over images.
 
     Args:
-        counts: of `vote_counts`, (images, methods + 1).
+        votes: of `votes_by_rater`, (raters, images, methods + 1): intervals over raters and images; or of
+            `vote_counts`, (images, methods + 1): intervals over images, of these very raters.
         methods: as given there.
         n_resamples, seed, level: of the bootstrap.
 
     Raises:
-        UserError: the counts are not of these methods, or there is no vote at all.
+        UserError: the votes are not of these methods, or there is no vote at all.
     """
-    if counts.ndim != 2 or counts.shape[1] != len(methods) + 1:
-        raise UserError(f"counts are {counts.shape} for {len(methods)} methods; pass vote_counts of the same methods.")
-    votes = counts.sum(1)
-    maximum = int((votes > 0).sum())
+    if votes.ndim not in (2, 3) or votes.shape[-1] != len(methods) + 1:
+        raise UserError(f"votes are {votes.shape} for {len(methods)} methods; pass those of the same methods.")
+    counts = votes.sum(0) if votes.ndim == 3 else votes
+    answers = counts.sum(1)
+    maximum = int((answers > 0).sum())
     if not maximum:
         raise UserError("no image has a vote: collect answers first.")
-    per_image = counts[votes > 0] / votes[votes > 0, None]
+    per_image = counts[answers > 0] / answers[answers > 0, None]
     totals = per_image.sum(0)
-    resampled = maximum * bootstrap_means(per_image, n_resamples, seed)
+    if votes.ndim == 3:
+        given = np.where(votes.sum(2, keepdims=True) > 0, votes, np.nan)[:, answers > 0]
+        resampled = maximum * two_way_bootstrap_means(given, n_resamples, seed)
+    else:
+        resampled = maximum * bootstrap_means(per_image, n_resamples, seed)
     with np.errstate(invalid="ignore"):  # 0 / 0: all votes are for "same"
         shares, resampled_shares = (
             total[..., :-1] / total[..., :-1].sum(-1, keepdims=True) for total in (totals, resampled)
@@ -87,6 +104,49 @@ def preferences(
         maximum,
         without_votes=len(counts) - maximum,
     )
+
+
+def luce_strengths(
+    choices: NDArray[np.int64], shown: NDArray[np.bool_], steps: int = 10_000, tolerance: float = 1e-10
+) -> NDArray[np.float64]:
+    """Luce's strengths of the methods (Bradley & Terry's where two are shown), by maximum likelihood (Hunter 2004).
+
+    A rater is taken to choose method m of those shown with probability exp(s_m) / sum over the shown of exp(s).
+    "Same" is no strength: leave such answers out, and report their share apart.
+
+    Args:
+        choices: method chosen, by its place: (answers,).
+        shown: which methods were shown: (answers, methods).
+        steps: most iterations.
+        tolerance: change of a strength at which the iteration ends.
+
+    Returns:
+        (methods,) log strengths with mean 0.
+
+    Raises:
+        UserError: a method was chosen that was not shown, or some methods were never chosen over the others, so that
+            no finite strengths exist.
+    """
+    answers, methods = shown.shape
+    if not shown[np.arange(answers), choices].all():
+        raise UserError("an answer names a method that was not shown: `shown` must be True at each choice.")
+    wins = np.bincount(choices, minlength=methods)
+    beaten = np.zeros((methods, methods), bool)  # [i, j]: i was chosen where j was shown
+    for winner in range(methods):
+        beaten[winner] = shown[choices == winner].any(0)
+    if connected_components(beaten, connection="strong")[0] > 1:
+        raise UserError(
+            f"the methods were chosen {wins.tolist()} times, and some never over the others: their strengths are "
+            "infinite. Collect more answers or leave such a method out."
+        )
+    strength = np.ones(methods)
+    for _ in range(steps):
+        new = wins / (shown / (shown @ strength)[:, None]).sum(0)
+        new /= np.exp(np.log(new).mean())
+        change, strength = np.abs(np.log(new / strength)).max(), new
+        if change < tolerance:
+            break
+    return np.log(strength)
 
 
 def fleiss_kappa(counts: NDArray[np.int64]) -> float:
@@ -104,6 +164,32 @@ def fleiss_kappa(counts: NDArray[np.int64]) -> float:
     return float((agreement - chance) / (1 - chance))
 
 
+def krippendorff_alpha(counts: NDArray[np.int64], values: Sequence[float] | None = None) -> float:
+    """Krippendorff's alpha (2011): 1 - observed / expected disagreement; at most 1, 0 for chance.
+
+    Images with fewer than two answers say nothing of agreement and are left out. Unlike Fleiss' kappa, an image counts
+    by its answers, and chance is corrected for the number of answers.
+
+    Args:
+        counts: (images, choices), how often each was given.
+        values: the choices as numbers, whose squared difference is then the disagreement; None for names, of which any
+            two differ alike.
+
+    Returns:
+        NaN if no image has two answers, or if all answers are the same.
+    """
+    votes = counts.sum(1)
+    counts, votes = counts[votes > 1].astype(np.float64), votes[votes > 1]
+    numbers = None if values is None else np.asarray(values, np.float64)
+    apart = 1 - np.eye(counts.shape[1]) if numbers is None else (numbers[:, None] - numbers) ** 2
+    pairs = np.einsum("ic,ik,i->ck", counts, counts, 1 / (votes - 1))  # a choice with itself is at distance 0
+    given = counts.sum(0)
+    expected = (np.outer(given, given) * apart).sum()
+    if not len(counts) or expected == 0:
+        return float("nan")
+    return float(1 - (given.sum() - 1) * (pairs * apart).sum() / expected)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Which of two models' maps the raters trust more.
@@ -112,11 +198,17 @@ class Comparison:
         score: mean over images of the mean score of the first-named model, in [-2, 2]; above 0 it is trusted more.
         images: number of images with a score.
         without_scores: number of images that nobody scored.
+        raters: numbers of raters whose mean score is above and below 0.
+        p: two-sided sign test of these: as many raters on either side.
+        left: mean over answers of the score of the left map, whichever model's it was, in [-2, 2]: 0 without a bias.
     """
 
     score: Interval
     images: int
     without_scores: int
+    raters: tuple[int, int]
+    p: float
+    left: float
 
 
 def model_comparison(
@@ -126,6 +218,7 @@ def model_comparison(
     n_resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
+    over_raters: bool = True,
 ) -> Comparison:
     """Section 4.4: the score of the first of two models, whichever side it was shown on.
 
@@ -134,7 +227,8 @@ def model_comparison(
             `score`: +2 the left map is more dependable, +1 marginally so, 0 equally, -1 and -2 the right one.
         images: all that were shown.
         models: the two compared; the score is for the first.
-        n_resamples, seed, level: of the bootstrap, over images.
+        n_resamples, seed, level: of the bootstrap.
+        over_raters: resample raters and images; else images alone, of these very raters.
 
     Raises:
         UserError: a column is missing, an image, model or score unknown, an image scored twice by a rater, or no score.
@@ -146,8 +240,17 @@ def model_comparison(
     if answers.empty:
         raise UserError("no image has a score: collect answers first.")
     sign = 1 - 2 * _places(answers["left"], models, "left")
-    score = (answers["score"].astype(float) * sign).groupby(answers["image"], observed=True).mean()
-    return Comparison(interval(score.to_numpy(), n_resamples, seed, level), len(score), len(images) - len(score))
+    score = answers["score"].astype(float) * sign
+    per_image = score.groupby(answers["image"], observed=True).mean()
+    found = interval(per_image.to_numpy(), n_resamples, seed, level)
+    if over_raters:
+        table = answers.assign(score=score).pivot(index="rater", columns="image", values="score").to_numpy(float)
+        found = Interval(found.mean, *percentiles(two_way_bootstrap_means(table, n_resamples, seed), level))
+    per_rater = score.groupby(answers["rater"], observed=True).mean()
+    above, below = int((per_rater > 0).sum()), int((per_rater < 0).sum())
+    p = float(binomtest(above, above + below).pvalue) if above + below else 1.0
+    left = float(answers["score"].astype(float).mean())
+    return Comparison(found, len(per_image), len(images) - len(per_image), (above, below), p, left)
 
 
 def _given(answers: pd.DataFrame, answer: str, images: Sequence[str]) -> pd.DataFrame:

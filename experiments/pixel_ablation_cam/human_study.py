@@ -1,0 +1,142 @@
+"""Pixel Ablation-CAM, section 4.3: which method's map do people choose, and how sure can the paper's votes be?
+
+Paper:      Samanta et al. 2025, section 4.3.
+Command:    make pixel-ablation-cam-human-study
+Reports:    15 raters, 250 images: 115.75 for Pixel Ablation-CAM, 78.50 for Ablation-CAM, 40.25 for Grad-CAM, 15.50
+            "same"; "outperformed in about 49.35 % of the cases".
+Cost:       13 cells of simulated studies, a quarter of an hour on a CPU core, 1 GB; the people's answers in seconds.
+Deviations: nobody was asked here. The paper's totals are analysed in place of its votes, which are not published: what
+            lies behind them is simulated, with raters who differ by a known amount. People are asked by `make study`;
+            `sweep=people votes.file=FILE` then measures their answers, with intervals over raters and images.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xcnn.apps.study.votes import read_votes
+from xcnn.errors import Missing
+from xcnn.fingerprint import file_hash, fingerprint
+from xcnn.launch import Setup, launch
+from xcnn.metrics.bootstrap import percentiles, two_way_bootstrap_means
+from xcnn.metrics.human_study import SAME, fleiss_kappa, krippendorff_alpha, luce_strengths, preferences, votes_by_rater
+from xcnn.metrics.simulated_raters import Design, covers, logits_of, simulate, width
+from xcnn.report import Cell, Measured, PaperNumber, Row, Summary, claim
+
+IMAGES = 250  # of the paper, to which our scores are scaled
+PIXEL, ABLATION, GRAD = "pixel_ablation_cam", "ablation_cam", "grad_cam"
+PEOPLE, SIMULATED = "people", "simulated_raters"
+
+
+def measure(setup: Setup, cell: Cell) -> Measured:
+    return people(setup) if setup.options.source == PEOPLE else simulated(setup)
+
+
+def people(setup: Setup) -> Measured:
+    """The score of one choice among the answers of people."""
+    options = setup.options
+    if not options.votes.file or not Path(options.votes.file).is_file():
+        raise Missing(f"no answers of people (votes.file={options.votes.file}): `make study` asks them.")
+    answers, images = read_votes(Path(options.votes.file), options.votes.study)
+    votes = votes_by_rater(answers, images, options.methods)
+    found, counts = preferences(votes, options.methods), votes.sum(0)
+    scale = IMAGES / found.maximum
+    score = found.totals[options.answers]
+    values = {name: scale * float(end) for name, end in zip(("score", "score.low", "score.high"), score, strict=True)}
+    values |= {"raters": len(votes), "kappa": fleiss_kappa(counts), "alpha": krippendorff_alpha(counts)}
+    if options.answers == PIXEL:
+        values |= leads_of(votes, options.methods)
+    if options.answers != SAME:
+        names = ("share", "share.low", "share.high")
+        values |= {name: 100 * float(end) for name, end in zip(names, found.shares[options.answers], strict=True)}
+        chosen = np.repeat(np.arange(len(options.methods)), counts.sum(0)[:-1])
+        strengths = luce_strengths(chosen, np.ones((len(chosen), len(options.methods)), bool))
+        values["strength"] = float(strengths[options.methods.index(options.answers)])
+    data = {"name": "answers of people", "manifest": file_hash(Path(options.votes.file))}
+    return Measured(values, found.maximum, data)
+
+
+def leads_of(votes: NDArray[np.int64], methods: Sequence[str]) -> dict[str, float]:
+    """Pixel Ablation-CAM's score less each other method's, paired in the resamples of raters and images."""
+    given = np.where(votes.sum(2, keepdims=True) > 0, votes, np.nan)[:, votes.any((0, 2))]
+    scores, resampled = IMAGES * np.nanmean(given, 0).mean(0), IMAGES * two_way_bootstrap_means(given)
+    pixel, values = methods.index(PIXEL), dict[str, float]()
+    for place, other in enumerate(methods):
+        if other != PIXEL:
+            low, high = percentiles(resampled[:, pixel] - resampled[:, place])
+            found = (scores[pixel] - scores[place], low, high)
+            values |= {
+                f"score.less_{other}{end}": float(v) for end, v in zip(("", "_low", "_high"), found, strict=True)
+            }
+    return values
+
+
+def simulated(setup: Setup) -> Measured:
+    """Many studies whose raters have a known preference: how far their results scatter, and what intervals cover."""
+    options = setup.options
+    preference = np.array(options.printed) / sum(options.printed)
+    if options.answers == "without_preference":
+        preference[:-1] = preference[:-1].mean()
+    choices = [*options.methods, SAME]
+    share = np.eye(len(choices))
+    leads = {"share": share[choices.index(PIXEL)]}
+    leads["lead"] = leads["share"] - share[choices.index(ABLATION)]
+    design = Design(**options.designs[options.design])
+    logits = logits_of(preference, options.rater_sd, options.image_sd)
+    found = simulate(
+        logits,
+        np.array(list(leads.values())),
+        design,
+        options.rater_sd,
+        options.image_sd,
+        options.studies,
+        options.n_resamples,
+        options.seed,
+    )
+    low, high = percentiles(found.estimates)
+    values = {"raters": design.raters, "images": design.images, "answers": design.images * design.per_image}
+    for place, name in enumerate(leads):
+        values |= {name: 100 * found.truth[place], f"{name}.low": 100 * low[place], f"{name}.high": 100 * high[place]}
+        for kind, intervals in (("images", found.over_images), ("both", found.over_both)):
+            values[f"{name}.covered_{kind}"] = 100 * covers(intervals, found.truth)[place]
+            values[f"{name}.width_{kind}"] = 100 * width(intervals)[place]
+            values[f"{name}.told_{kind}"] = 100 - 100 * covers(intervals, np.zeros(len(leads)))[place]
+    return Measured(values, design.images, {"name": "simulated raters", "manifest": fingerprint(options.printed)})
+
+
+def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    asked = [row for row in rows if row.dataset == PEOPLE]
+    totals = {number.row: number.value for number in paper if number.metric == "score"}
+    methods = sum(totals.values()) - totals[SAME]
+    facts = {
+        "totals": totals,
+        "total": sum(totals.values()),
+        "share": 100 * totals[PIXEL] / methods,
+        "fifteenths": {name: 15 * value for name, value in totals.items()},
+        "fourths": {name: round(4 * value) for name, value in totals.items()},
+        "readings": [row for row in rows if row.method == "as_printed" and str(of(row, "design")).startswith("paper")],
+        "controls": [row for row in rows if row.method == "without_preference"],
+        "sizes": [row for row in rows if row.method == "as_printed" and of(row, "rater_sd") == 0.5],
+        "asked": asked,
+        "of": of,
+        "claim_digits": 2,
+    }
+    claims = [claim(rows, "score", PIXEL, other, "higher", PEOPLE) for other in (ABLATION, GRAD)]
+    return Summary(
+        "Pixel Ablation-CAM, section 4.3: human study of three methods",
+        claims=claims,
+        verdict=None if asked else "not run",
+        facts=facts,
+    )
+
+
+def of(row: Row, name: str) -> str | float:
+    """A setting of a row's cells."""
+    found: str | float = row.records[0]["settings"][name]
+    return found
+
+
+if __name__ == "__main__":
+    launch(__file__, measure, summarise)

@@ -1,0 +1,1 @@
+"""The human study: raters choose among blinded maps, or compare two networks' maps, in a browser."""

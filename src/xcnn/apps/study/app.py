@@ -1,0 +1,152 @@
+"""The study's pages. A rater is known by a signed cookie, which a signed link sets again on another machine."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Form, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy import Engine
+
+from xcnn.apps.security import LOOPBACK
+from xcnn.apps.server import application, templates
+from xcnn.apps.study import store
+from xcnn.apps.study.tables import Study
+from xcnn.apps.study.votes import export
+
+COOKIE_SECONDS = 90 * 24 * 3600
+SCORE_WORDS = {
+    2: "map A is more reliable",
+    1: "map A is slightly more reliable",
+    0: "both are equally reliable",
+    -1: "map B is slightly more reliable",
+    -2: "map B is more reliable",
+}
+
+
+def study_app(engine: Engine, hosts: tuple[str, ...] = LOOPBACK, password: str | None = None) -> FastAPI:
+    """The application over a database.
+
+    Args:
+        engine: of `database.connect`.
+        hosts, password: as for `security.secure`.
+    """
+    pages = templates(Path(__file__).parent / "templates")
+    app = application("Which map fits?", pages, hosts, password, max_body=2**14)
+
+    def the_study(name: str) -> Study:
+        found = store.study_named(engine, name)
+        if found is None:
+            raise HTTPException(404, "There is no such study.")
+        return found
+
+    def the_rater(request: Request, name: str) -> int:
+        study = the_study(name)
+        who = store.verified(study, request.cookies.get(_cookie(study), ""))
+        if who is None or not who.isdecimal() or not store.takes_part(engine, study, int(who)):
+            raise HTTPException(403, "You have not agreed to take part, or have withdrawn.")
+        return int(who)
+
+    def the_administrator(name: str, token: str) -> Study:
+        study = the_study(name)
+        if store.verified(study, token) != "admin":
+            raise HTTPException(404, "There is no such page.")
+        return study
+
+    OfStudy = Annotated[Study, Depends(the_study)]
+    OfRater = Annotated[int, Depends(the_rater)]
+    Administered = Annotated[Study, Depends(the_administrator)]
+
+    def page(request: Request, name: str, status: int = 200, **context: Any) -> Response:
+        answer = pages.TemplateResponse(request, f"{name}.html.jinja", context, status)
+        answer.headers["cache-control"] = "no-store"
+        return answer
+
+    @app.get("/")
+    def index(request: Request) -> Response:
+        return page(request, "index", studies=store.studies(engine))
+
+    @app.get("/study/{name}")
+    def welcome(request: Request, study: OfStudy) -> Response:
+        who = store.verified(study, request.cookies.get(_cookie(study), ""))
+        known = who is not None and who.isdecimal() and store.takes_part(engine, study, int(who))
+        return page(request, "consent", study=study, known=known)
+
+    @app.post("/study/{name}/consent")
+    def agree(
+        request: Request, study: OfStudy, version: Annotated[str, Form()], agree: Annotated[str, Form()] = ""
+    ) -> Response:
+        if agree != "yes":
+            raise HTTPException(422, "Without your agreement the study cannot begin; you may simply leave.")
+        token = store.signed(study, str(store.consent(engine, study, version)))
+        return _known(request, study, token, "instructions")
+
+    @app.get("/study/{name}/instructions")
+    def instructions(request: Request, study: OfStudy, rater: OfRater) -> Response:
+        link = request.url_for("resume", name=study.name, token=store.signed(study, str(rater)))
+        return page(request, "instructions", study=study, link=link)
+
+    @app.get("/study/{name}/resume/{token}")
+    def resume(request: Request, study: OfStudy, token: str) -> Response:
+        who = store.verified(study, token)
+        if who is None or not who.isdecimal():
+            raise HTTPException(404, "There is no such page.")
+        return _known(request, study, token, "question")
+
+    @app.get("/study/{name}/question")
+    def question(request: Request, study: OfStudy, rater: OfRater) -> Response:
+        asked = store.next_question(engine, study, rater)
+        if asked is None:
+            return page(request, "end", study=study)
+        return page(request, "question", study=study, asked=asked, score_words=SCORE_WORDS)
+
+    @app.post("/study/{name}/answer")
+    def answer(
+        study: OfStudy, rater: OfRater, item: Annotated[int, Form()], answer: Annotated[str, Form()] = ""
+    ) -> Response:
+        if not answer:
+            raise HTTPException(422, "Please choose one of the answers, then send it.")
+        if store.answer(engine, study, rater, item, answer) == "refused":
+            raise HTTPException(409, "You have answered this image before; the first answer is kept.")
+        return RedirectResponse(f"/study/{study.name}/question", 303)
+
+    @app.get("/study/{name}/withdraw")
+    def leaving(request: Request, study: OfStudy, rater: OfRater) -> Response:
+        return page(request, "withdraw", study=study)
+
+    @app.post("/study/{name}/withdraw")
+    def withdraw(request: Request, study: OfStudy, rater: OfRater) -> Response:
+        store.withdraw(engine, rater)
+        gone = page(request, "withdrawn", study=study)
+        gone.delete_cookie(_cookie(study), path="/")
+        return gone
+
+    @app.get("/picture/{identifier}")
+    def picture(identifier: str) -> Response:
+        content = store.picture(engine, identifier)
+        if content is None:
+            raise HTTPException(404, "There is no such picture.")
+        return Response(content, media_type="image/png", headers={"cache-control": "private, max-age=86400, immutable"})
+
+    @app.get("/study/{name}/admin/{token}")
+    def administration(request: Request, study: Administered, token: str) -> Response:
+        return page(request, "admin", study=study, raters=store.progress(engine, study), token=token)
+
+    @app.get("/study/{name}/admin/{token}/export.csv")
+    def exported(study: Administered, token: str) -> Response:
+        named = {"content-disposition": f'attachment; filename="{study.name}.csv"', "cache-control": "no-store"}
+        return Response(export(engine, study.name).to_csv(index=False), media_type="text/csv", headers=named)
+
+    return app
+
+
+def _cookie(study: Study) -> str:
+    """Of each study its own; a name's letters are no cookie's, so its hash."""
+    return f"rater-{hashlib.sha256(study.name.encode()).hexdigest()[:12]}"
+
+
+def _known(request: Request, study: Study, token: str, onwards: str) -> Response:
+    answer = RedirectResponse(f"/study/{study.name}/{onwards}", 303)
+    secure = request.url.scheme == "https"
+    answer.set_cookie(_cookie(study), token, COOKIE_SECONDS, path="/", secure=secure, httponly=True, samesite="lax")
+    return answer
