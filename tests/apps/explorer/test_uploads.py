@@ -107,7 +107,8 @@ def test_traversal_and_script_in_every_parameter(client: TestClient, parameter: 
         answer = client.get(address, params={parameter: value})
         harmless = address == "/images" and parameter in ("layer", "target", "first", "second")
         assert answer.status_code == 422 or (harmless and answer.status_code == 200), (address, answer.status_code)
-        assert "<script" not in answer.text and "root:" not in answer.text and "Traceback" not in answer.text
+        assert "<script" not in answer.text or answer.headers["content-type"] == "application/json"
+        assert "root:" not in answer.text and "Traceback" not in answer.text
 
 
 @pytest.mark.parametrize("name", ["../uploads/a", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "A" * 32, "0" * 31])

@@ -35,7 +35,8 @@ def attribution_methods() -> Mapping[str, str]:
     for path in sorted((CONF / "attribution").glob("*.yaml")):
         text = yaml.safe_load(path.read_text(encoding="utf-8"))
         trained = "generators" in text or any("generators" in str(each) for each in text.get("defaults", []))
-        if not trained and titled(path.stem) != path.stem:  # an alias has no title of its own
+        named = path.stem in text.get("titles", {}) or titled(path.stem) != path.stem
+        if named and not trained:  # an alias of another file has no title
             found[path.stem] = titled(path.stem)
     return found
 

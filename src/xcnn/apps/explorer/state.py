@@ -56,8 +56,8 @@ class State(BaseModel):
 
     def query(self, **changes: Any) -> str:
         """The query string of this state with some changes; what has its default is left out."""
-        values = self.model_dump(include=set(State.model_fields)) | changes
-        return urlencode({key: value for key, value in values.items() if value != State.model_fields[key].default})
+        values, fields = self.model_dump() | changes, type(self).model_fields
+        return urlencode({key: value for key, value in values.items() if value != fields[key].default})
 
 
 class GalleryState(State):
