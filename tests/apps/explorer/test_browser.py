@@ -11,12 +11,11 @@ from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+from PIL import Image
 
+pytest.importorskip("fastapi", reason="the explorer needs fastapi")
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 uvicorn = pytest.importorskip("uvicorn", reason="the browser tests need uvicorn")
-
-from fastapi import FastAPI
-from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 
 
 @pytest.fixture
-def address(app: FastAPI) -> Iterator[str]:
+def address(app: Any) -> Iterator[str]:
     """The address of a running server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -73,8 +72,8 @@ def test_image_to_a_shared_address_and_back(tab: Any, address: str, browser: Any
     tab.get_by_role("link", name="Choose an image").click()
     tab.locator(".thumbnails a").nth(4).click()
     assert "image=test-4" in tab.url and "Test image 4 " in tab.locator("h1").inner_text()
-    tab.get_by_label("Class").select_option("boat")
-    tab.get_by_label("Layer").select_option("relu2")
+    tab.locator("select[name=target]").select_option("boat")
+    tab.locator("select[name=layer]").select_option("relu2")
     tab.get_by_role("button", name="Show").click()
     tab.get_by_role("link", name="Address of this page").click()
     shared, shown = tab.url, tab.locator("main").inner_text()

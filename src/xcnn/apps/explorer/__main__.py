@@ -56,7 +56,7 @@ def loaded(text: str) -> tuple[str, ExplainedNetwork]:
         raise UserError(f'a network is given as "NAME=EXPERIMENT [OVERRIDES]", not {text!r}.')
     logging.getLogger(__name__).info("network %s", name)
     network = ExplainedNetwork(name, *rest.split())
-    network.explainer(network.last, "one")  # what the first page needs
+    network.warm_up()
     return name, network
 
 

@@ -237,7 +237,7 @@ def neighbours(network: ExplainedNetwork, chosen: Chosen) -> Piece:
     piece.values["prototypes"] = [
         {
             **entry(known.nearest(book.prototypes[index], 1)[0][0], (-value) ** 0.5),
-            "class": classes[book.class_of[index]],
+            "class": classes[int(book.class_of[index])],
         }
         for index, value in zip(closest.indices.tolist(), closest.values.tolist(), strict=True)
     ]

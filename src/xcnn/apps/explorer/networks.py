@@ -144,6 +144,14 @@ class ExplainedNetwork:
                     self._methods.popitem(last=False)
             return self._methods[name, layer]
 
+    def warm_up(self) -> None:
+        """Measure beforehand what the first page would wait for."""
+        state = State()
+        self.explainer(self.last, state.unit)
+        for name in (state.first, state.second, CONTROL):
+            self.method(name, self.last)
+        _ = self.accuracy, self.neighbours
+
     @cached_property
     def neighbours(self) -> Neighbours | None:
         """None where the network's form has no pooled embedding, or its data no training images."""
