@@ -7,6 +7,11 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import torch
+
+pytest.importorskip("fastapi", reason="the explorer needs fastapi")
+pytest.importorskip("httpx", reason="fastapi's test client needs httpx")
+pytest.importorskip("python_multipart", reason="uploads need python-multipart")
+
 from fastapi.testclient import TestClient
 from PIL import Image
 

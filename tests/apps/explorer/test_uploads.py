@@ -6,6 +6,11 @@ import zlib
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("fastapi", reason="the explorer needs fastapi")
+pytest.importorskip("httpx", reason="fastapi's test client needs httpx")
+pytest.importorskip("python_multipart", reason="uploads need python-multipart")
+
 from fastapi.testclient import TestClient
 from PIL import Image
 
