@@ -70,7 +70,7 @@ env-check: $(environment) ## fail if requirements.lock or environment.yml is sta
 
 lock: $(environment) ## make requirements.lock and environment.yml anew from pyproject.toml (network; minutes)
 	$(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
-	  --python-version 3.11 --extra cluster --extra dev pyproject.toml --output-file requirements.lock
+	  --python-version 3.11 --extra apps --extra cluster --extra dev pyproject.toml --output-file requirements.lock
 	$(PYTHON) -m tools.environment write
 
 clean: ## remove caches and build outputs; .venv, data, runs and results stay
@@ -154,6 +154,12 @@ notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
 	$(PYTHON) -m jupytext --quiet --update --to ipynb notebooks/*.py
 	$(PYTHON) -m nbconvert --log-level WARN --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+##@ Web
+
+.PHONY: explorer
+explorer: $(environment) ## filters, words and attribution maps in the browser; on the demo's networks unless ARGS says which
+	$(PYTHON) -m xcnn.apps.explorer $(ARGS)
 
 ##@ Benchmarks, as ratios in one run on this machine
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("cluster", "dev")  # those that are locked
+EXTRAS = ("apps", "cluster", "dev")  # those that are locked
 
 PIN = re.compile(r"(?P<pin>[A-Za-z0-9][\w.-]*==[^\s;]+(?: ; [^\\]+?)?) \\$")
 HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}(?: \\)?$")

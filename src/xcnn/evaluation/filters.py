@@ -47,18 +47,17 @@ class FilterExplainer:
     """
 
     def __init__(self, subject: Subject, layer: str, describer: Describer, threshold: float = 0.1):
-        network, self.data = subject.network, subject.data
+        network, self.data, self.normalise = subject.network, subject.data, subject.normalise
         self.layer, self.describer, self.threshold = layer, describer, threshold
         self.split = split_at(network, layer)
         self.scores = score_filters(network, layer, self.data.input_size)
-        self.activity: FilterActivity = measure_activity(
-            network, layer, self.data.test_dataloader(), len(self.data.classes), threshold
-        )
+        batches = ((self.normalise(images), labels) for images, labels in self.data.test_dataloader())
+        self.activity: FilterActivity = measure_activity(network, layer, batches, len(self.data.classes), threshold)
 
     @torch.inference_mode()
     def maps(self, image: Tensor) -> Tensor:
-        """(K, h, w) post-ReLU maps of one image (C, H, W)."""
-        return self.split.trunk(image[None])[0]
+        """(K, h, w) post-ReLU maps of one image (C, H, W) in [0, 1]."""
+        return self.split.trunk(self.normalise(image[None]))[0]
 
     def ranked(self, image: Tensor, target: str, live_only: bool = True) -> list[int]:
         """Filters by score for a class, highest first; those without a live map on the image left out unless asked."""

@@ -29,6 +29,8 @@ PLACE_OF_DESCRIBER = ("base_url", "timeout", "max_retries", "concurrency", "jour
 # What a network, a recipe or a data set offers: a setting only where a configuration reads it, by interpolation
 # (`layer: ${cam_layer}` of an attribution method). Variants are stated as what they resolve to.
 OFFERED = ("cam_layer", "blocks", "stages", "groups", "occlusion", "variants")
+# Settings that name a file, whose content counts.
+FILES = {"model": ("weights",), "data": ("files",), "describer": ("prompt", "replies"), "votes": ("file",)}
 
 OmegaConf.register_new_resolver("repository", lambda part: str(REPOSITORY / part), replace=True)
 

@@ -1,0 +1,121 @@
+"""The explorer's addresses. A page is its address; what it shows is at `/explore.json` with the same query."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, File, Form, Query, Request, Response, UploadFile
+from fastapi import Path as PathParameter
+from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.exceptions import HTTPException
+
+from xcnn.apps.explorer.explanations import Chosen, Explanations, Piece
+from xcnn.apps.explorer.networks import ExplainedNetwork, attribution_methods
+from xcnn.apps.explorer.pictures import PictureStore, Uploads, fitted, name_of, png
+from xcnn.apps.explorer.state import GalleryState, State
+from xcnn.apps.security import LOOPBACK
+from xcnn.apps.server import application, templates
+from xcnn.data.tensors import scale
+from xcnn.errors import UserError
+
+MAX_UPLOAD = 2**23  # bytes
+PER_PAGE = 48  # images to choose from
+
+
+def explorer(
+    networks: Mapping[str, ExplainedNetwork],
+    uploads: Path,
+    hosts: tuple[str, ...] = LOOPBACK,
+    password: str | None = None,
+) -> FastAPI:
+    """The application.
+
+    Args:
+        networks: networks to choose from, by name; the first is the default.
+        uploads: folder for uploaded pictures.
+        hosts, password: as for `security.secure`.
+    """
+    pages = templates(Path(__file__).parent / "templates")
+    app = application("xcnn explorer", pages, hosts, password, MAX_UPLOAD)
+    kept, store, explanations = Uploads(uploads), PictureStore(), Explanations()
+
+    def network_of(state: State) -> ExplainedNetwork:
+        name = state.network or next(iter(networks))
+        if name not in networks:
+            raise UserError(f"there is no network {name!r}; there are: {', '.join(networks)}.")
+        return networks[name]
+
+    def image_of(state: State, network: ExplainedNetwork) -> Chosen:
+        data = network.subject.data
+        if not state.image.startswith("test-"):
+            _, height, width = data.input_size
+            return Chosen(fitted(kept.read(state.image), (height, width)), "an uploaded image", None)
+        place = int(state.image.removeprefix("test-"))
+        if place >= len(data.test):
+            raise UserError(f"{data.name} has {len(data.test)} test images, and no {state.image}.")
+        label = data.classes[int(data.test.labels[place])]
+        return Chosen(scale(data.test.images[place]), f"test image {place} of {data.name}", label)
+
+    def explained(state: State) -> tuple[ExplainedNetwork, Piece]:
+        network = network_of(state)
+        piece = explanations.page(network, state, image_of(state, network))
+        store.put(piece.pictures)
+        return network, piece
+
+    @app.get("/")
+    def page(request: Request, state: Annotated[State, Query()]) -> Response:
+        network, piece = explained(state)
+        context: dict[str, Any] = {
+            "state": state,
+            "query": state.query(),
+            "page": piece.values,
+            "networks": {name: each.title for name, each in networks.items()},
+            "network": network,
+            "methods": attribution_methods(),
+            "place": int(state.image.removeprefix("test-")) if state.image.startswith("test-") else None,
+        }
+        return pages.TemplateResponse(request, "explore.html.jinja", context)
+
+    @app.get("/explore.json")
+    def values(state: Annotated[State, Query()]) -> JSONResponse:
+        return JSONResponse({"state": state.model_dump(), **explained(state)[1].values})
+
+    @app.get("/images")
+    def gallery(request: Request, chosen: Annotated[GalleryState, Query()]) -> Response:
+        network, state = network_of(chosen), State(**chosen.model_dump(exclude={"label", "page"}))
+        data = network.subject.data
+        if chosen.label and chosen.label not in data.classes:
+            raise UserError(f"{data.name} has no class {chosen.label!r}; there are: {', '.join(data.classes)}.")
+        label = data.classes.index(chosen.label) if chosen.label else None
+        places = [i for i, each in enumerate(data.test.labels.tolist()) if label is None or each == label]
+        shown = places[chosen.page * PER_PAGE : (chosen.page + 1) * PER_PAGE]
+        contents = [png(scale(data.test.images[place])) for place in shown]
+        store.put({name_of(content): content for content in contents})
+        context = {
+            "state": state,
+            "chosen": chosen,
+            "classes": data.classes,
+            "images": [
+                (place, data.classes[int(data.test.labels[place])], name_of(content))
+                for place, content in zip(shown, contents, strict=True)
+            ],
+            "more": len(places) > (chosen.page + 1) * PER_PAGE,
+        }
+        return pages.TemplateResponse(request, "images.html.jinja", context)
+
+    @app.get("/picture/{name}.png")
+    def picture(name: Annotated[str, PathParameter(pattern=r"^[0-9a-f]{32}$")]) -> Response:
+        content = store.get(name)
+        if content is None:
+            raise HTTPException(404, "This picture is no longer kept; open its page again.")
+        return Response(
+            content, media_type="image/png", headers={"cache-control": "private, max-age=604800, immutable"}
+        )
+
+    @app.post("/upload")
+    def upload(file: Annotated[UploadFile, File()], state: Annotated[str, Form(max_length=2000)] = "") -> Response:
+        network_of(State.parse(state))  # before anything is kept
+        name = kept.add(file.file.read())
+        return RedirectResponse("/?" + State.parse(state).query(image=name), 303)
+
+    return app
