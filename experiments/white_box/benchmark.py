@@ -1,4 +1,4 @@
-"""White-box methods: ours beside captum's and zennit's, where relevance is right, and what it costs.
+"""White-box survey: ours beside captum's and zennit's, where relevance is right, and what it costs.
 
 Paper:      Ayyar et al. 2021; the comparison is ours.
 Command:    make white-box-benchmark

@@ -1,4 +1,4 @@
-"""White-box methods: which networks does each of them explain, how exactly, and at what cost?
+"""White-box survey: which networks does each of them explain, how exactly, and at what cost?
 
 Paper:      Ayyar et al. 2021; not in the survey.
 Command:    make white-box-breadth
