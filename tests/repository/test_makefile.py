@@ -39,7 +39,8 @@ def test_help_has_a_line_of_each_experiment_by_paper() -> None:
     section = said.partition("\nExperiments: ")[2].partition("\n\n")[0].splitlines()[1:]
     papers = [line.strip() for line in section if not line.startswith("  ")]
     assert papers == [
-        "DeConvolve", "The demo", "Pixel Ablation-CAM", "Post-hoc self-explanation", "Clear methods", "White-box survey",
+        "DeConvolve", "The demo", "Pixel Ablation-CAM", "Post-hoc self-explanation", "Clear methods",
+        "White-box survey",
     ]  # fmt: skip
     (line,) = (line for line in section if "deconvolve-figure1 " in line)
     what = "figure 1: a feature map as the terms of the loss are added [four trainings of 2 epochs on 10,000 images]"
