@@ -137,9 +137,12 @@ $(call target,$(1)): $(environment)
 endef
 $(foreach identity,$(experiments),$(eval $(call experiment,$(identity))))
 
-##@ In a browser, on this machine only
+##@ In a browser, on this machine only; ARGS=--help says what they take
 
-.PHONY: study
+.PHONY: explorer study
+explorer: $(environment) ## filters, words and attribution maps in the browser; on the demo's networks unless ARGS says which
+	$(PYTHON) -m xcnn.apps.explorer $(ARGS)
+
 study: $(environment) ## the human study, on the embedded data at first: raters' pages, progress and export
 	$(PYTHON) -m xcnn.apps.study serve $(ARGS)
 
@@ -154,12 +157,6 @@ notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
 	$(PYTHON) -m jupytext --quiet --update --to ipynb notebooks/*.py
 	$(PYTHON) -m nbconvert --log-level WARN --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
-
-##@ Web
-
-.PHONY: explorer
-explorer: $(environment) ## filters, words and attribution maps in the browser; on the demo's networks unless ARGS says which
-	$(PYTHON) -m xcnn.apps.explorer $(ARGS)
 
 ##@ Benchmarks, as ratios in one run on this machine
 

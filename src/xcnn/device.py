@@ -1,13 +1,15 @@
 """The device that a network runs on, as records name it, and the precision of its arithmetic."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from xcnn.errors import UserError
 
+T = TypeVar("T")
 FLOAT32, BF16 = "32-true", "bf16-mixed"  # Lightning's names
 BF16_FLAGS = ("avx512_bf16", "amx_bf16")  # processor features with which bfloat16 products are faster than float32's
 
@@ -74,3 +76,20 @@ def full_precision(device: torch.device) -> Iterator[None]:
 def at_least_float32(values: Tensor) -> Tensor:
     """The values in float32, or in their own type if it is wider."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def in_chunks(count: int, size: int, function: Callable[[slice], T]) -> list[T]:
+    """What a function gives of each slice of `count` items, `size` at a time; halved where a GPU's memory runs out."""
+    found, start = list[T](), 0
+    while start < count:
+        try:
+            found.append(function(slice(start, min(start + size, count))))
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+        else:
+            start += size
+            continue
+        size = (size + 1) // 2  # out here: the error held what the failed pass had kept
+        torch.cuda.empty_cache()
+    return found

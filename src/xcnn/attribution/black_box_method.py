@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from xcnn.attribution.batch import Batch
 from xcnn.attribution.input_method import fitting
-from xcnn.attribution.method import Method, Targets, _checked, check_finite
-from xcnn.errors import UserError
+from xcnn.attribution.method import Method, Targets, _checked, check_finite, checked_chunk
+from xcnn.device import in_chunks
 
 
 class BlackBoxMethod(Method):
@@ -21,9 +21,7 @@ class BlackBoxMethod(Method):
 
     def __init__(self, model: nn.Module, chunk: int | None = None):
         super().__init__(model)
-        if chunk is not None and chunk < 1:
-            raise UserError(f"chunk must be at least 1, not {chunk}; None fits the memory there is.")
-        self.chunk = chunk
+        self.chunk = checked_chunk(chunk)
 
     def _batch(self, images: Tensor, targets: Targets = None) -> Batch:
         _checked(images, targets)
@@ -38,17 +36,5 @@ class BlackBoxMethod(Method):
             alter: the altered images (n, C, H, W) of a slice of them.
             read: what is kept, (n, ...), of their logits (n, classes), for that slice.
         """
-        size, start = self.chunk or fitting(alter(slice(0, 1))), 0
-        found = list[Tensor]()
-        while start < count:
-            part = slice(start, min(start + size, count))
-            try:
-                found.append(read(self.network(alter(part)), part))
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise
-                size = (size + 1) // 2
-                torch.cuda.empty_cache()
-                continue
-            start += size
-        return torch.cat(found)
+        size = self.chunk or fitting(alter(slice(0, 1)))
+        return torch.cat(in_chunks(count, size, lambda part: read(self.network(alter(part)), part)))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.attribution.batch import Batch
-from xcnn.attribution.method import Explanation, Method, Targets, _checked, check_finite
+from xcnn.attribution.method import Explanation, Method, Targets, _checked, check_finite, checked_chunk
 from xcnn.attribution.probe import SHARE_OF_FREE, free_bytes
-from xcnn.device import at_least_float32, full_precision
+from xcnn.device import at_least_float32, full_precision, in_chunks
 from xcnn.errors import UserError
 from xcnn.models.checks import fitting_images
 
@@ -33,9 +33,7 @@ class InputMethod(Method):
 
     def __init__(self, model: nn.Module, chunk: int | None = None):
         super().__init__(model)
-        if chunk is not None and chunk < 1:
-            raise UserError(f"chunk must be at least 1, not {chunk}; None fits the memory there is.")
-        self.chunk = chunk
+        self.chunk = checked_chunk(chunk)
 
     @abstractmethod
     def attribute(self, batch: Batch) -> Tensor:
@@ -105,19 +103,8 @@ class InputMethod(Method):
     def _part_by_part(self, images: Tensor, function: Callable[[slice], T]) -> list[T]:
         """What a function gives of each chunk of a batch; chunks are halved where memory runs out."""
         check_finite(images)
-        size, start, found = min(self.chunk or fitting(images), max(1, len(images))), 0, list[T]()
-        while start < max(1, len(images)):
-            try:
-                found.append(function(slice(start, start + size)))
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise
-            else:
-                start += size
-                continue
-            size = (size + 1) // 2  # out here: the error held what the failed pass had kept
-            torch.cuda.empty_cache()
-        return found
+        count = max(1, len(images))
+        return in_chunks(count, min(self.chunk or fitting(images), count), function)
 
     def _finite(self, relevance: Tensor) -> Tensor:
         if not relevance.isfinite().all():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.attribution.batch import Batch
-from xcnn.attribution.method import Method, Targets, _checked
+from xcnn.attribution.method import Method, Targets, _checked, checked_chunk
 from xcnn.attribution.probe import Probe
 from xcnn.device import at_least_float32, full_precision
 from xcnn.errors import UserError
@@ -38,9 +38,7 @@ class LayerMethod(Method):
 
     def __init__(self, model: nn.Module, layer: str, chunk: int | None = None):
         super().__init__(model)
-        if chunk is not None and chunk < 1:
-            raise UserError(f"chunk must be at least 1, not {chunk}; None fits the memory there is.")
-        self.layer, self.chunk = layer, chunk
+        self.layer, self.chunk = layer, checked_chunk(chunk)
         self.split = split_at(model, layer)
         self.channelwise = channelwise_prefix(self.split)
         self.incremental: Incremental | None = Incremental(self.split.network, self.split.cut)

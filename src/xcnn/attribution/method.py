@@ -138,6 +138,17 @@ class Method(ABC):
         return ""
 
 
+def checked_chunk(chunk: int | None) -> int | None:
+    """A number of items at a time, or None for as many as fit the memory.
+
+    Raises:
+        UserError: below 1.
+    """
+    if chunk is not None and chunk < 1:
+        raise UserError(f"chunk must be at least 1, not {chunk}; None fits the memory there is.")
+    return chunk
+
+
 def check_finite(images: Tensor) -> None:
     """Refuse images (N, C, H, W) with values that are not finite.
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xcnn.attribution.batch import Batch
-from xcnn.device import at_least_float32
+from xcnn.device import at_least_float32, in_chunks
 from xcnn.models.channelwise import ChannelwisePrefix
 from xcnn.models.graph import Change, Incremental, Propagation, channel_change, channels_change, patch_change
 from xcnn.models.split import Split
@@ -243,26 +243,18 @@ class Probe(Batch):
         self, image: Tensor, which: Tensor, ablate: Callable[[Tensor, Tensor], None], every_class: bool = False
     ) -> Tensor:
         """Drops (P,) or (P, classes) of P ablations of the features of images `image` by `ablate(features, which)`."""
-        size, start = self._chunk or self._fitting(self.features[0].numel()), 0
-        drops: list[Tensor] = []
-        while start < len(image):
-            part = image[start : start + size]
-            try:
-                features = self.features[part]
-                ablate(features, which[start : start + size])
-                logits = at_least_float32(self.split.head(features))
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise
-                size = (size + 1) // 2
-                torch.cuda.empty_cache()
-                continue
+        size = self._chunk or self._fitting(self.features[0].numel())
+
+        def drops(part: slice) -> Tensor:
+            images = image[part]
+            features = self.features[images]
+            ablate(features, which[part])
+            logits = at_least_float32(self.split.head(features))
             if every_class:
-                drops.append(at_least_float32(self.logits)[part] - logits)
-            else:
-                drops.append(self.score[part] - logits.gather(1, self.targets[part, None])[:, 0])
-            start += size
-        return torch.cat(drops)
+                return at_least_float32(self.logits)[images] - logits
+            return self.score[images] - logits.gather(1, self.targets[images, None])[:, 0]
+
+        return torch.cat(in_chunks(len(image), size, drops))
 
     def _fitting(self, numbers: int) -> int:
         """Number of ablations, of so many numbers each, that make a chunk."""

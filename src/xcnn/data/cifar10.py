@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torchvision import datasets
-from torchvision.transforms.v2 import functional as F
 
 from xcnn.data.decode import decode
-from xcnn.data.tensors import Labelled, TensorDataModule
+from xcnn.data.tensors import Labelled, TensorDataModule, checked_side, resized
 from xcnn.errors import Missing, UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -42,16 +41,13 @@ class CIFAR10(TensorDataModule):
         image_size: int = SIDE,
     ):
         super().__init__(root, batch_size, val_share, seed, train_size, test_size)
-        if image_size < 1:
-            raise UserError(f"image_size must be a positive number of pixels, not {image_size}.")
-        self.image_size = image_size
+        self.image_size = checked_side(image_size)
 
     def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
         train, test, self.name = _read(self.root.resolve())
         if self.image_size != SIDE:
             self.name += f", {self.image_size} px"
-            size = [self.image_size, self.image_size]
-            train, test = (Labelled(F.resize(part.images, size, antialias=True), part.labels) for part in (train, test))
+            train, test = (Labelled(resized(part.images, self.image_size), part.labels) for part in (train, test))
         return train, test, CLASSES
 
 

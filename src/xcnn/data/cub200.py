@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from xcnn.data.decode import read_rgb
 from xcnn.data.pictures import PictureTensors
-from xcnn.data.tensors import Labelled, TensorDataModule
+from xcnn.data.tensors import Labelled, TensorDataModule, checked_side
 from xcnn.errors import Missing, UserError
 
 N_CLASSES = 200
@@ -96,13 +96,11 @@ class CUB200(TensorDataModule):
         labels: Sequence[str] | None = None,
     ):
         super().__init__(root, batch_size, val_share, seed, train_size, test_size)
-        if image_size < 1:
-            raise UserError(f"image_size must be a positive number of pixels, not {image_size}.")
         if crop not in ("whole", "box"):
             raise UserError(f"crop must be 'whole' or 'box', not {crop!r}.")
         if labels is not None and (not labels or len(set(labels)) < len(labels)):
             raise UserError("labels must name at least one class, and each once; null takes all.")
-        self.image_size, self.crop = image_size, crop
+        self.image_size, self.crop = checked_side(image_size), crop
         self.labels = None if labels is None else tuple(sorted(labels))
 
     def load(self) -> tuple[Birds, Birds, tuple[str, ...]]:

@@ -18,8 +18,8 @@ from PIL import Image
 from xcnn.data.cifar10 import list_image_folder
 from xcnn.data.decode import decode
 from xcnn.data.pictures import PictureTensors
-from xcnn.data.tensors import Labelled, TensorDataModule, drawn
-from xcnn.errors import Missing, UserError
+from xcnn.data.tensors import Labelled, TensorDataModule, checked_side, drawn
+from xcnn.errors import Missing
 
 CLASSES = {
     "n01440764": "tench",
@@ -63,9 +63,7 @@ class Imagenette(TensorDataModule):
         image_size: int = 224,
     ):
         super().__init__(root, batch_size, val_share, seed, train_size, test_size)
-        if image_size < 1:
-            raise UserError(f"image_size must be a positive number of pixels, not {image_size}.")
-        self.image_size = image_size
+        self.image_size = checked_side(image_size)
 
     def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
         self._tree = _read(self.root.resolve(), self.image_size)

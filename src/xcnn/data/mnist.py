@@ -12,9 +12,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
-from xcnn.data.tensors import Labelled, TensorDataModule
+from xcnn.data.tensors import Labelled, TensorDataModule, checked_side, resized
 from xcnn.errors import Missing, UserError
 
 CLASSES = tuple("0123456789")
@@ -43,11 +42,9 @@ class MNIST(TensorDataModule):
         channels: int = 1,
     ):
         super().__init__(root, batch_size, val_share, seed, train_size, test_size)
-        if image_size < 1:
-            raise UserError(f"image_size must be a positive number of pixels, not {image_size}.")
         if channels not in (1, 3):
             raise UserError(f"channels must be 1 (grey) or 3 (grey repeated), not {channels}.")
-        self.image_size, self.channels = image_size, channels
+        self.image_size, self.channels = checked_side(image_size), channels
 
     def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
         train, test = _read(self.root.resolve(), self.image_size, self.channels)
@@ -75,9 +72,7 @@ def _read(root: Path, image_size: int, channels: int) -> tuple[Labelled, Labelle
                 f"{folder} has {len(images)} images but {len(labels)} labels in its {part} files. "
                 "Delete the folder and run `make data-mnist`."
             )
-        images = images[:, None]
-        if images.shape[-2:] != (image_size, image_size):
-            images = F.resize(images, [image_size, image_size], antialias=True)
+        images = resized(images[:, None], image_size)
         parts.append(Labelled(images.repeat(1, channels, 1, 1), labels.long()))
     return parts[0], parts[1]
 

@@ -11,9 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torchvision.transforms.v2 import functional as F
 
-from xcnn.data.tensors import Labelled, TensorDataModule
+from xcnn.data.tensors import Labelled, TensorDataModule, checked_side, resized
 from xcnn.errors import Missing, UserError
 
 SIDE = 96
@@ -41,9 +40,7 @@ class STL10(TensorDataModule):
         image_size: int = SIDE,
     ):
         super().__init__(root, batch_size, val_share, seed, train_size, test_size)
-        if image_size < 1:
-            raise UserError(f"image_size must be a positive number of pixels, not {image_size}.")
-        self.image_size = image_size
+        self.image_size = checked_side(image_size)
 
     def load(self) -> tuple[Labelled, Labelled, tuple[str, ...]]:
         return _read(self.root.resolve(), self.image_size)
@@ -78,9 +75,7 @@ def _part(folder: Path, part: str, image_size: int) -> Labelled:
             "Delete the folder and run `make data-stl10`."
         )
     images = torch.frombuffer(content, dtype=torch.uint8).reshape(-1, 3, SIDE, SIDE).mT.contiguous()
-    if image_size != SIDE:
-        images = F.resize(images, [image_size, image_size], antialias=True)
-    return Labelled(images, torch.frombuffer(labels, dtype=torch.uint8).long() - 1)
+    return Labelled(resized(images, image_size), torch.frombuffer(labels, dtype=torch.uint8).long() - 1)
 
 
 def _bytes(path: Path) -> bytearray:

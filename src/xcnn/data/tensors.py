@@ -16,6 +16,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
+from torchvision.transforms.v2 import functional
 
 from xcnn.data.pictures import Pictures, PictureTensors
 from xcnn.errors import UserError
@@ -39,6 +40,24 @@ class Labelled:
         return Labelled(
             self.images[indices], self.labels[indices], {name: mask[indices] for name, mask in self.masks.items()}
         )
+
+
+def checked_side(image_size: int) -> int:
+    """A side in pixels.
+
+    Raises:
+        UserError: below 1.
+    """
+    if image_size < 1:
+        raise UserError(f"image_size must be a positive number of pixels, not {image_size}.")
+    return image_size
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Images (N, C, H, W) at a side in pixels (bilinear, antialiased), or themselves where they have it."""
+    if images.shape[-2:] == (side, side):
+        return images
+    return functional.resize(images, [side, side], antialias=True)
 
 
 def scale(images: Tensor) -> Tensor:

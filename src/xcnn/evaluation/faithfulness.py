@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xcnn.attribution import Method, upsample
 from xcnn.data.pictures import PictureBatch
-from xcnn.evaluation.image_rows import Columns, differences, image_rows, with_intervals
+from xcnn.evaluation.image_rows import Columns, image_rows, with_differences
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics.faithfulness import Outputs, Protocol, drop_share, increased, wins
 from xcnn.report.cells import Cell, Measured
@@ -98,7 +98,6 @@ def pool_faithfulness(
     per_picture = {method: pd.DataFrame(_per_picture(frame)) for method, frame in rows.items()}
     values: dict[str, dict[str, float]] = {}
     for method, frame in rows.items():
-        table = per_picture[method]
         found = {
             "top1": float((frame["label"] == frame["target"]).mean()),
             "nonpositive": int((frame["activation"] <= 0).sum()),
@@ -106,12 +105,7 @@ def pool_faithfulness(
             "ablations": float(frame["ablations"].mean()),
             **{str(name): float(frame[name].mean()) for name in frame if str(name).startswith("kept/")},
         }
-        found |= with_intervals(table)
-        for place, reference in enumerate(references):
-            if method != reference and reference in per_picture:
-                name = f"less_{reference}" if place else "less"
-                found |= differences(table, per_picture[reference], name)
-        values[method] = found
+        values[method] = found | with_differences(method, per_picture, references)
     among = [method for method in compared if method in per_picture]
     if len(among) > 1:
         for column in per_picture[among[0]]:

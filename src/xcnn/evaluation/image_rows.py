@@ -63,6 +63,25 @@ def differences(table: pd.DataFrame, reference: pd.DataFrame, name: str = "less"
     }
 
 
+def with_differences(
+    method: str, tables: Mapping[str, pd.DataFrame], references: Sequence[str], first: str | None = "less"
+) -> dict[str, float]:
+    """A method's means with intervals, and its paired differences to other methods on the same images.
+
+    Args:
+        tables: of each method, with the same columns and images.
+        references: the methods to compare with, where they are among the tables: differences are named
+            `less_<method>`.
+        first: name of the differences to the first reference; None for a name like the others'.
+    """
+    found = with_intervals(tables[method])
+    for place, reference in enumerate(references):
+        if method != reference and reference in tables:
+            name = first if first and not place else f"less_{reference}"
+            found |= differences(tables[method], tables[reference], name)
+    return found
+
+
 def metrics_of(rows: pd.DataFrame) -> list[str]:
     """The columns that are metrics: numbers, and none of those that say which image a row is of, or how many boxes."""
     numbers = rows.select_dtypes("number")
@@ -77,13 +96,7 @@ def pool_metrics(rows: Mapping[str, pd.DataFrame], references: Sequence[str]) ->
         references: the methods that all others are compared with; differences to each are named `less_<method>`.
     """
     tables = {method: frame.loc[~frame["broken"], metrics_of(frame)] for method, frame in rows.items()}
-    values = {}
-    for method, table in tables.items():
-        values[method] = with_intervals(table)
-        for reference in references:
-            if method != reference and reference in tables:
-                values[method] |= differences(table, tables[reference], f"less_{reference}")
-    return values
+    return {method: with_differences(method, tables, references, first=None) for method in tables}
 
 
 def named(column: str, part: str) -> str:

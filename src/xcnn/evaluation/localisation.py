@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xcnn.attribution import Method, upsample
 from xcnn.data.pictures import PictureBatch
-from xcnn.evaluation.image_rows import Columns, differences, image_rows, metrics_of, with_intervals
+from xcnn.evaluation.image_rows import Columns, image_rows, metrics_of, with_differences
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics import (
     auc,
@@ -129,14 +129,10 @@ def pool_localisation(rows: Mapping[str, pd.DataFrame], references: Sequence[str
             further one `less_<method>`.
     """
     rows = {method: frame[~frame["broken"]] for method, frame in rows.items()}
+    tables = {method: frame[metrics_of(frame)] for method, frame in rows.items()}
     values = {}
     for method, frame in rows.items():
-        table = frame[metrics_of(frame)]
-        found = with_intervals(table)
-        for place, reference in enumerate(references):
-            if method != reference and reference in rows:
-                found |= differences(table, rows[reference], f"less_{reference}" if place else "less")
-        found |= {
+        found = with_differences(method, tables, references) | {
             "top1": float((frame["label"] == frame["target"]).mean()),
             "with_boxes": int((frame["boxes"] > 0).sum()),
             "perturbed": int(frame["deletion"].notna().sum()),

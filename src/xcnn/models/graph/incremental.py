@@ -21,6 +21,7 @@ from torch import Tensor, fx
 from torch.fx import Node
 from torch.utils._pytree import tree_map_only
 
+from xcnn.device import in_chunks
 from xcnn.errors import UserError
 from xcnn.models.graph.changes import Base, Change
 from xcnn.models.graph.local import local_rule
@@ -141,18 +142,7 @@ class Propagation:
             middle = count // 2  # one at the border reaches fewer places
             _, largest = self._walk(change(slice(middle, middle + 1)))
             chunk = max(1, chunk_bytes(self.value.device) // max(1, largest))
-        deltas, start = list[Tensor](), 0
-        while start < count:
-            try:
-                deltas.append(self._walk(change(slice(start, min(start + chunk, count))))[0])
-            except torch.OutOfMemoryError:
-                if chunk == 1:
-                    raise
-                chunk = (chunk + 1) // 2
-                torch.cuda.empty_cache()
-                continue
-            start += chunk
-        return torch.cat(deltas)
+        return torch.cat(in_chunks(count, chunk, lambda part: self._walk(change(part))[0]))
 
     def _walk(self, change: Change) -> tuple[Tensor, int]:
         """The change of the output (P, classes), and the bytes of the largest value on the way."""
