@@ -47,11 +47,16 @@ demo: $(environment) ## start here: filters and prototypes of networks trained o
 	$(PYTHON) -m experiments.demo.shapes
 	$(PYTHON) -m experiments.self_explanation.table2 sweep=shapes seed=0
 
+# A test's process for each core (at most eight), and one thread in each: threads of two processes on one core wait for
+# each other.
+in_parallel := --numprocesses auto --maxprocesses 8 --dist worksteal
+test test-data: export OMP_NUM_THREADS := 1
+
 test: $(environment) ## the tests, without those that are slow or need real data
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest $(in_parallel) $(ARGS)
 
 test-data: $(environment) ## the tests that need real data under XCNN_DATA (skipped where it is missing)
-	$(PYTHON) -m pytest -m "data and not slow" $(ARGS)
+	$(PYTHON) -m pytest -m "data and not slow" $(in_parallel) $(ARGS)
 
 test-all: $(environment) ## all tests: slow ones and those that need real data as well
 	$(PYTHON) -m pytest -m "" $(ARGS)
