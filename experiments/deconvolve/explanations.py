@@ -21,13 +21,14 @@ from xcnn.data.tensors import scale
 from xcnn.errors import UserError
 from xcnn.evaluation.explanations import ImageExplanation, agreement, explain_image
 from xcnn.evaluation.filters import FilterExplainer
+from xcnn.evaluation.image_rows import with_intervals
 from xcnn.evaluation.predictions import accuracy
 from xcnn.evaluation.selection import ImageChoice, choose_image
 from xcnn.evaluation.subject import networks
 from xcnn.language.averaging import Average, LanguageModelAverage, extractive
 from xcnn.language.chat import ChatDescriber
 from xcnn.launch import Setup, launch
-from xcnn.metrics.bootstrap import interval, paired_difference
+from xcnn.metrics.bootstrap import paired_difference
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 CONTROLS = {"sign": ("chance", "other", "live"), "rank": ("other", "live")}
@@ -61,7 +62,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
             found.append(agreement(explained(choice), explainer.split, own.draws, generator))
         return pd.DataFrame(found)
 
-    values = with_intervals(cell.rows(len(order), options.chunk, rows))
+    values = beside_controls(cell.rows(len(order), options.chunk, rows))
     values |= {"accuracy": accuracy(run), "dead": explainer.activity.dead_share}
     details = {"texts": texts, "networks": networks(**{options.method: run})}
     return run.measured(values, len(order), details=details)
@@ -80,19 +81,15 @@ def averaging(setup: Setup, by: str) -> Average:
     return extractive
 
 
-def with_intervals(rows: pd.DataFrame) -> dict[str, float]:
+def beside_controls(rows: pd.DataFrame) -> dict[str, float]:
     """Means over images with the ends of their intervals, and the paired differences from the controls."""
-    columns = [str(name) for name in rows if name != "image"]
-    found = interval(rows[columns].to_numpy())
-    values: dict[str, float] = {}
-    for place, name in enumerate(columns):
-        values |= {name: found.mean[place], f"{name}.low": found.low[place], f"{name}.high": found.high[place]}
+    values = with_intervals(rows.drop(columns="image", errors="ignore"))
     pairs = [(name, f"{name}_{control}") for name, controls in CONTROLS.items() for control in controls]
     for first, second in [*pairs, ("fall_for", "fall_random"), ("rise_against", "rise_random")]:
         one = paired_difference(rows[first].to_numpy(), rows[second].to_numpy())
         ends = {"": one.mean, ".low": one.low, ".high": one.high}
         values |= {f"{first}-{second}{end}": float(value) for end, value in ends.items()}
-    return {name: float(value) for name, value in values.items()}
+    return values
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from xcnn.evaluation.image_rows import named
+from xcnn.figures import Curve
 from xcnn.report import Claim, Row, claim
 from xcnn.report.verdicts import over_seeds
 
@@ -69,3 +71,22 @@ def as_good(
             if blind:
                 found.setdefault(method, {}).setdefault(blind, []).append(metric)
     return found
+
+
+def apart(rows: Sequence[Row], metrics: Mapping[str, Better]) -> dict[str, dict[str, list[str]]]:
+    """By metric, the methods better and worse than Grad-CAM, where the interval of the difference leaves out 0."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for metric, better in metrics.items():
+        sides: dict[str, list[str]] = {"better": [], "worse": []}
+        for row in rows:
+            low, high = (row.mean.get(named(metric, end)) for end in ("less_low", "less_high"))
+            if low is not None and high is not None and not low <= 0 <= high:
+                sides["better" if (low > 0) == (better == "higher") else "worse"].append(row.method)
+        found[metric] = sides
+    return found
+
+
+def curve_of(row: Row, metrics: Sequence[str], places: Sequence[float] | None = None) -> Curve:
+    """A row's means of some metrics with their intervals, as a curve over the places."""
+    mean, low, high = ([row.mean[named(metric, part)] for metric in metrics] for part in ("", "low", "high"))
+    return Curve(mean, low, high, places)

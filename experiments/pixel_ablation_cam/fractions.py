@@ -15,10 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.pixel_ablation_cam.comparisons import CONTROLS, PIXEL
+from experiments.pixel_ablation_cam.comparisons import CONTROLS, PIXEL, curve_of
 from xcnn.evaluation.faithfulness import measure_faithfulness, pool_faithfulness
-from xcnn.evaluation.image_rows import named
-from xcnn.figures import Curve, curves_plot
+from xcnn.figures import curves_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
 from xcnn.metrics.faithfulness import Protocol
@@ -50,7 +49,11 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         file = f"fractions-{place}.png"
         drawings[file] = curves_plot(
             {
-                title: {titled(row.method): _curve(row, metric, shares) for row in group if row.method != "centre"}
+                title: {
+                    titled(row.method): curve_of(row, [f"{metric}/{share:.0%}-{FILL}" for share in shares], shares)
+                    for row in group
+                    if row.method != "centre"
+                }
                 for metric, title in PANELS.items()
             },
             y_label="%",
@@ -71,12 +74,6 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
 def drop(share: float) -> str:
     """The metric of a share."""
     return f"drop_confidence/{share:.0%}-{FILL}"
-
-
-def _curve(row: Row, metric: str, shares: Sequence[float]) -> Curve:
-    names = [f"{metric}/{share:.0%}-{FILL}" for share in shares]
-    mean, low, high = ([row.mean[named(name, part)] for name in names] for part in ("", "low", "high"))
-    return Curve(mean, low, high, shares)
 
 
 def _facts(methods: Mapping[str, Row], shares: Sequence[float]) -> dict[str, Any]:

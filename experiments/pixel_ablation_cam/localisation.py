@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from experiments.pixel_ablation_cam.comparisons import PIXEL, Better, as_good, claims_of
+from experiments.pixel_ablation_cam.comparisons import PIXEL, Better, apart, as_good, claims_of, curve_of
 from xcnn.evaluation.image_rows import named
 from xcnn.evaluation.localisation import Perturbation, measure_localisation, pool_localisation
 from xcnn.figures import Curve, curves_plot
@@ -73,7 +73,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         claims += claims_of(group, BOXES) + claims_of(group, PERTURBED, counts=False)
         measured = {row.method for row in group}
         blind = as_good(group, BOXES | PERTURBED, [method for method in COMPARED if method in measured])
-        networks.append({"rows": group, "file": file, "blind": blind, "apart": _apart(group)})
+        networks.append({"rows": group, "file": file, "blind": blind, "apart": apart(group, BOXES | PERTURBED)})
     columns = [Column(metric, title) for metric, title in TITLES.items()]
     facts = {"networks": networks, "boxes": list(BOXES)[:5], "perturbed": list(PERTURBED), "claim_digits": 3}
     title = "Pixel Ablation-CAM: localisation on ImageNet val"
@@ -87,25 +87,11 @@ def with_counts(row: Row) -> Row:
     return replace(row, mean={**row.mean, **counts})
 
 
-def _apart(group: Sequence[Row]) -> dict[str, dict[str, list[str]]]:
-    """By metric, the methods better and worse than Grad-CAM, where the interval of the difference leaves out 0."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for metric, better in (BOXES | PERTURBED).items():
-        sides: dict[str, list[str]] = {"better": [], "worse": []}
-        for row in group:
-            low, high = (row.mean.get(named(metric, end)) for end in ("less_low", "less_high"))
-            if low is not None and high is not None and not low <= 0 <= high:
-                sides["better" if (low > 0) == (better == "higher") else "worse"].append(row.method)
-        found[metric] = sides
-    return found
-
-
 def curves_of(group: Sequence[Row], drawn: Sequence[str]) -> dict[str, dict[str, Curve]]:
     """The curves of insertion and deletion of the drawn methods, by panel and title."""
 
     def curve(row: Row, kind: str) -> Curve:
-        steps = sorted(metric for metric in row.mean if metric.startswith(f"{kind}_curve/"))
-        return Curve(*([row.mean[named(step, part)] for step in steps] for part in ("", "low", "high")))
+        return curve_of(row, sorted(metric for metric in row.mean if metric.startswith(f"{kind}_curve/")))
 
     chosen = [row for row in group if row.method in drawn]
     return {kind: {titled(row.method): curve(row, kind) for row in chosen} for kind in ("insertion", "deletion")}

@@ -12,34 +12,24 @@ Deviations: VGG-16 with BatchNorm and a classifier of 512 units in place of 4096
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from experiments.pixel_ablation_cam.kept_weights import restore, save_network, weights_file
 from xcnn.data.tensors import Labelled, TensorDataModule, drawn
 from xcnn.fingerprint import file_hash
 from xcnn.launch import Setup, launch
-from xcnn.models import Preprocessing, save_weights
+from xcnn.models import Preprocessing
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
-
-def weights_file(setup: Setup) -> Path:
-    """Where `conf/model/vgg16_animals.yaml` looks for what this experiment trains."""
-    options = setup.options
-    return Path(options.paths.data) / "weights" / f"{options.network}.safetensors"
-
-
-def _save(network: nn.Module, path: Path) -> None:
-    """The weights in float16, and beside them where they come from."""
-    save_weights(network, path, torch.float16)
-    path.with_suffix(".txt").write_text("trained in this repository (make weights-vgg16-animals)\n", encoding="utf-8")
+ORIGIN = "trained in this repository"
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
     run, path = setup.trained(), weights_file(setup)
-    _save(run.network, path)
+    save_network(run.network, path, ORIGIN)
     kept = setup.model(weights=path)
     preprocessing = setup.preprocessing
     assert preprocessing is not None
@@ -65,9 +55,7 @@ def top(network: nn.Module, data: TensorDataModule, images: Labelled, preprocess
 
 
 def keep(setup: Setup) -> None:
-    """The file of weights again, should it have been deleted since the cell was measured."""
-    if not weights_file(setup).is_file():
-        _save(setup.trained().network, weights_file(setup))
+    restore(setup, lambda: setup.trained().network, ORIGIN)
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

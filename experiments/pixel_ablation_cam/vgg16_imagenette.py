@@ -18,20 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from experiments.pixel_ablation_cam.kept_weights import restore, save_network, weights_file
 from xcnn.data.tensors import Labelled, TensorDataModule
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch import Setup, launch
-from xcnn.models import save_weights, weights_provenance
+from xcnn.models import weights_provenance
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.provenance import provenance
 from xcnn.training import Classifier, FeatureData, fit
 
-ORIGIN = "ImageNet convolutions from a public package, classifier trained in this repository (make weights-{})"
-
-
-def weights_file(setup: Setup) -> Path:
-    """Where the model's own configuration looks for what this experiment trains."""
-    return Path(setup.options.paths.data) / "weights" / f"{setup.options.network}.safetensors"
+ORIGIN = "ImageNet convolutions from a public package, classifier trained in this repository"
 
 
 def trained_head(setup: Setup) -> tuple[nn.Module, nn.Module, FeatureData, dict[str, Any]]:
@@ -62,17 +58,10 @@ def trained_head(setup: Setup) -> tuple[nn.Module, nn.Module, FeatureData, dict[
     return network.eval(), head.eval(), data, record
 
 
-def save_network(network: nn.Module, path: Path) -> None:
-    """The network's weights in float16, and beside them where they come from."""
-    save_weights(network, path, torch.float16)
-    origin = ORIGIN.format(path.stem.replace("_", "-"))
-    path.with_suffix(".txt").write_text(origin + "\n", encoding="utf-8")
-
-
 def measure(setup: Setup, cell: Cell) -> Measured:
     network, head, data, record = trained_head(setup)
     path = weights_file(setup)
-    save_network(network, path)
+    save_network(network, path, ORIGIN)
     values = {f"{name}accuracy": right(head, data, part) for name, part in (("train_", data.train), ("val_", data.val))}
     values["accuracy_float32"] = right(head, data, data.test)
     kept = setup.model(weights=path, holds="network")
@@ -107,9 +96,7 @@ def right(head: nn.Module, data: TensorDataModule, part: Labelled, pool: nn.Modu
 
 
 def keep(setup: Setup) -> None:
-    """The file of weights again, should it have been deleted since the cell was measured."""
-    if not weights_file(setup).is_file():
-        save_network(trained_head(setup)[0], weights_file(setup))
+    restore(setup, lambda: trained_head(setup)[0], ORIGIN)
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

@@ -17,74 +17,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from experiments.pixel_ablation_cam.comparisons import by_method
-from xcnn.attribution import Gradient, TwoGenerators
+from xcnn.attribution import TwoGenerators
 from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.gallery import Gallery
-from xcnn.evaluation.image_rows import differences, image_rows, with_intervals
 from xcnn.evaluation.selection import select_images
 from xcnn.evaluation.subject import Subject
+from xcnn.evaluation.two_generators import KINDS, ONE, PAIR, measure_two_generators
 from xcnn.figures import Scale, relevance_grid, save_png
 from xcnn.launch import Setup, launch
-from xcnn.metrics import auc, deletion_curves, energy_inside, fine_detail, iou
 from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim
-
-PAIR, ONE, GRADIENT = KINDS = ("pair", "one_generator", "gradient")  # whose maps are measured
-QUANTITIES = ("energy", "iou", "deletion", "fine_detail")
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
     options, subject = setup.options, setup.explained()
     method = setup.attribution(subject)
     assert isinstance(method, TwoGenerators)
-    gradient, unit = Gradient(subject.network), method.generators.unit
-    masks = subject.data.test.masks.get("object")
-    places = {name: place for place, name in enumerate(subject.pictures.ids)}
-
-    def columns(batch: PictureBatch) -> dict[str, Tensor]:
-        inputs = subject.normalise(subject.scaled(batch))
-        classes = method.logits(inputs).argmax(1)
-        with torch.no_grad():
-            similar, adversarial = method.pair(inputs)
-        found = {
-            "class": classes,
-            "kept": method.logits(similar).argmax(1) == classes,
-            "turned": method.logits(adversarial).argmax(1) != classes,
-            "moved": (unit(similar) - unit(inputs)).abs().mean((1, 2, 3)),
-        }
-        maps = {
-            PAIR: (similar - adversarial).abs().amax(1),
-            ONE: (inputs - adversarial).abs().amax(1),
-            GRADIENT: gradient(inputs, classes),
-        }
-        inside = masks[[places[name] for name in batch.ids]] > 0 if masks is not None else None
-        for kind, each in maps.items():
-            found |= {f"{name}/{kind}": values for name, values in looks(each, inputs, classes, inside).items()}
-        return found
-
-    def looks(maps: Tensor, inputs: Tensor, classes: Tensor, inside: Tensor | None) -> dict[str, Tensor]:
-        def score(versions: Tensor, image: Tensor) -> Tensor:
-            return method.logits(versions).softmax(1).gather(1, classes[image, None])[:, 0]
-
-        curves = deletion_curves(
-            score, inputs, maps, torch.zeros_like(inputs[:1]), options.steps, options.perturbed_batch
-        )
-        found = {"deletion": auc(curves), "fine_detail": fine_detail(maps, max(2, maps.shape[1] // 8))}
-        if inside is not None:
-            found |= {"energy": energy_inside(maps, inside.to(maps.device)), "iou": iou(maps, inside.to(maps.device))}
-        return found
-
-    rows = image_rows(cell, subject, options.chunk, columns)
-    metrics = [str(name) for name in rows if "/" in str(name) or name in ("kept", "turned", "moved")]
-    values = with_intervals(rows[metrics].astype(float))
-    measured = [name for name in QUANTITIES if f"{name}/{PAIR}" in rows]
-    own, other = (rows[[f"{name}/{kind}" for name in measured]] for kind in (PAIR, ONE))
-    values |= differences(own, other.set_axis(own.columns, axis=1), f"less_{ONE}")
-    values["accuracy"] = float((rows["class"] == rows["label"]).mean())
-    if masks is not None:
-        values["chance"] = float((masks[masks.flatten(1).amax(1) > 0] > 0).double().mean())
+    rows, values = measure_two_generators(cell, subject, method, options.chunk, options.steps, options.perturbed_batch)
     file = f"two_generators-{options.dataset}-{options.method}.png"
     save_png(drawn(subject, method, select_images([subject], options.figure.rules, options.figure.pictures)),
              cell.folder / file)  # fmt: skip

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from experiments.deconvolve.explanation_texts import explanations_summary
-from experiments.deconvolve.explanations import with_intervals
+from experiments.deconvolve.explanations import beside_controls
 from experiments.deconvolve.word_scores import gains, label_test_values, words_summary
 from tests.experiments.deconvolve.test_pages import record, rendered
 from xcnn.data.shapes import Shapes
@@ -119,7 +119,7 @@ def rows_of_images(n: int = 40) -> pd.DataFrame:
 
 def test_intervals_are_over_images_and_differences_paired() -> None:
     rows = rows_of_images()
-    found = with_intervals(rows)
+    found = beside_controls(rows)
     assert found["rank"] == pytest.approx(rows["rank"].mean()) and "image" not in found
     assert found["rank.low"] < found["rank"] < found["rank.high"]
     assert [found[f"sign-sign_chance{end}"] for end in ("", ".low", ".high")] == pytest.approx([0.2] * 3)
@@ -131,7 +131,7 @@ def test_the_verdict_is_of_sign_and_rank_on_the_papers_data(shift: float, verdic
         "image": 7, "label": "car", "predicted": "truck", "probability": 0.5, "neutral": 2, "text": "For truck: a.\nb.",
         "buckets": [{"side": "for", "score": 0.1, "filters": 3, "named": [4], "effect": 0.02, "text": "a."}],
     }  # fmt: skip
-    values = with_intervals(rows_of_images().assign(rank=lambda rows: rows["rank"] + shift))
+    values = beside_controls(rows_of_images().assign(rank=lambda rows: rows["rank"] + shift))
     one = record("literal", values | {"accuracy": 0.7, "dead": 0.4}, dataset="cifar10")
     one["details"] = {"texts": dict.fromkeys(("wrong", "right", "other"), text)}
     one["settings"] |= {"words": "measured", "averaging": {"layer": "a", "buckets": 5, "epsilon": 0.001}}
