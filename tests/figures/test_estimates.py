@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 
 from tests.figures.drawn import overlapping
 from xcnn.errors import UserError
-from xcnn.figures import Estimate, forest_plot, protocol_plot
+from xcnn.figures import Estimate, protocol_plot
 from xcnn.figures.style import GRID
 
 METHODS = ("CAM", "Grad-CAM", "Ablation-CAM++", "Pixel Ablation-CAM, drop", "sum of activations", "random")
@@ -68,36 +67,8 @@ def test_protocol_plot() -> None:
     assert [text.get_text() for text in undefined.legends[0].get_texts()] == ["ours, 95 % interval"]
 
 
-def test_forest_plot() -> None:
-    differences = [
-        Estimate("", "drop", "above", 1.0, 0.5, 1.5),
-        Estimate("", "drop", "below", -2.0, -3.0, -1.0),
-        Estimate("", "drop", "unknown", 0.2, -0.1, 0.5),
-        Estimate("", "drop", "undefined", np.nan, np.nan, np.nan),
-    ]
-    figure = forest_plot(differences, "Grad-CAM", {"drop": "lower"})
-    (axes,) = figure.axes
-    marks = [line for line in axes.get_lines() if line.get_marker() == "o"]
-    assert [float(np.ravel(line.get_xdata())[0]) for line in marks] == [1.0, -2.0, 0.2]
-    hollow = [to_hex(line.get_markerfacecolor()) == "#ffffff" for line in marks]
-    assert hollow == [False, False, True]  # only the interval of the third includes 0
-    zero = [line for line in axes.get_lines() if list(np.ravel(line.get_xdata())) == [0, 0]]
-    assert len(zero) == 1
-    low, high = axes.get_xlim()
-    assert -low == high > 3
-    assert [text.get_text() for text in axes.texts] == ["–"]
-    assert axes.get_xlabel() == "method better   |   Grad-CAM better"  # a lower drop is left of zero
-    assert forest_plot(differences, "B4", {"drop": "higher"}).axes[0].get_xlabel().startswith("B4 better")
-    with pytest.raises(UserError, match="`higher` or `lower` for any of drop"):
-        forest_plot(differences, "B4", {"drop": "less"})
-    with pytest.raises(UserError, match="estimates is empty"):
-        forest_plot([], "B4")
-
-
 def test_no_text_over_another() -> None:
     assert overlapping(protocol_plot(estimates(), {"increase": {"CAM": 12.0}}, "Two protocols")) == []
-    sides = dict.fromkeys(dict.fromkeys(each.metric for each in estimates()), "lower")
-    assert overlapping(forest_plot(estimates(), "Grad-CAM", sides, "Differences")) == []
 
 
 def test_refusals() -> None:

@@ -9,12 +9,12 @@ from matplotlib.patches import Rectangle
 
 from tests.figures.drawn import overlapping
 from xcnn.errors import UserError
-from xcnn.figures import heat_table, heat_tables
+from xcnn.figures import heat_tables
 from xcnn.figures.style import INK
 
 
-def test_heat_table() -> None:
-    axes = heat_table([[0.0, -0.25], [1.0, np.nan]], [0, 0.1], ["a", "b"], form=".2f").axes[0]
+def test_one_panel() -> None:
+    axes = heat_tables({"": [[0.0, -0.25], [1.0, np.nan]]}, [0, 0.1], ["a", "b"], form=".2f").axes[0]
     assert {text.get_position(): text.get_text() for text in axes.texts} == {
         (0, 0): "0.00",
         (1, 0): "−0.25",
@@ -54,13 +54,13 @@ def test_marked_cells() -> None:
     assert corners == {(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["accuracy at chance", "as the paper"]
     assert overlapping(figure) == []
-    plain = heat_table([[1.0]], [0], [0], hatched=[[False]])
+    plain = heat_tables({"": [[1.0]]}, [0], [0], hatched={"": [[False]]})
     assert plain.legends == []
 
 
 def test_refusals() -> None:
     with pytest.raises(UserError, match="2 rows and 1 columns"):
-        heat_table([[1.0, 2.0]], [0, 1], [0])
+        heat_tables({"": [[1.0, 2.0]]}, [0, 1], [0])
     with pytest.raises(UserError, match="1 rows and 2 columns"):
         heat_tables({"a": [[1.0, 2.0]]}, [0], [0, 1], hatched={"a": [[True]]})
     with pytest.raises(UserError, match="b is marked but is no panel; there are: a"):

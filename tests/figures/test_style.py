@@ -8,20 +8,20 @@ import pytest
 from PIL import Image
 
 from xcnn.errors import UserError
-from xcnn.figures import heat_table, save_png
+from xcnn.figures import heat_tables, save_png
 
 
 def test_same_input_same_bytes(tmp_path: Path) -> None:
     for name, size, cell in (("a", 9, 0.5), ("b", 30, 0.5), ("c", 9, 0.6)):
         with matplotlib.rc_context({"font.size": size, "savefig.facecolor": "red", "figure.dpi": 10 * size}):
-            save_png(heat_table([[cell, 1.0]], ["x"], ["y", "z"]), tmp_path / f"{name}.png")
+            save_png(heat_tables({"": [[cell, 1.0]]}, ["x"], ["y", "z"]), tmp_path / f"{name}.png")
     files = [(tmp_path / f"{name}.png").read_bytes() for name in "abc"]
     assert files[0] == files[1]  # whatever the caller has set
     assert files[0] != files[2]
 
 
 def test_nothing_but_pixels_in_the_file(tmp_path: Path) -> None:
-    save_png(heat_table([[0.0, 1.0]], ["x"], ["y", "z"]), tmp_path / "deep" / "table.png", dpi=50)
+    save_png(heat_tables({"": [[0.0, 1.0]]}, ["x"], ["y", "z"]), tmp_path / "deep" / "table.png", dpi=50)
     with Image.open(tmp_path / "deep" / "table.png") as image:
         assert image.mode == "RGB"
         assert image.info == {}
@@ -34,4 +34,4 @@ def test_nothing_but_pixels_in_the_file(tmp_path: Path) -> None:
 def test_unwritable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        save_png(heat_table([[1.0]], ["x"], ["y"]), tmp_path / "file" / "folder" / "table.png", dpi=50)
+        save_png(heat_tables({"": [[1.0]]}, ["x"], ["y"]), tmp_path / "file" / "folder" / "table.png", dpi=50)

@@ -2,7 +2,7 @@
 
 from xcnn.figures.colours import distinct_colours
 from xcnn.figures.embedding import EmbeddingPanel, Marks, embedding_plot
-from xcnn.figures.estimates import Estimate, forest_plot, protocol_plot
+from xcnn.figures.estimates import Estimate, protocol_plot
 from xcnn.figures.filter_grids import (
     BeforeAfter,
     CombinedMaps,
@@ -14,7 +14,7 @@ from xcnn.figures.filter_grids import (
     succinct_learning,
 )
 from xcnn.figures.heat_maps import HeatMapRow, explanation_grid, heat_map_grid, kept_grid, overlay
-from xcnn.figures.heat_tables import heat_table, heat_tables
+from xcnn.figures.heat_tables import heat_tables
 from xcnn.figures.interpretation import (
     Interpretation,
     PartPrototype,
@@ -69,10 +69,8 @@ __all__ = [
     "explanation_grid",
     "feature_map_progression",
     "filter_comparison",
-    "forest_plot",
     "heat",
     "heat_map_grid",
-    "heat_table",
     "heat_tables",
     "integration_path",
     "interpretation_sheet",

@@ -1,4 +1,4 @@
-"""Estimates with their intervals: beside what a paper printed, and as paired differences from a reference."""
+"""Estimates with their intervals, beside what a paper printed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from xcnn.errors import UserError
 from xcnn.figures.panels import WIDTH, needed, new_figure, wrapped
-from xcnn.figures.style import FAINT, GRID, INK, NEGATIVE, POSITIVE, styled
+from xcnn.figures.style import GRID, NEGATIVE, POSITIVE, styled
 
 Printed = float | tuple[float, float]
 
@@ -76,62 +76,6 @@ def protocol_plot(
     if paper:
         marks.append(Line2D([], [], color=NEGATIVE, marker="D", markersize=3.5, mfc="white", ls="none", label="paper"))
     figure.legend(handles=marks, loc="outside lower right", ncols=2)
-    return figure
-
-
-@styled
-def forest_plot(
-    differences: Sequence[Estimate],
-    reference: str,
-    better: Mapping[str, str] | None = None,
-    title: str = "",
-) -> Figure:
-    """Paired differences from a reference, with their intervals and a line at zero; laid out as `protocol_plot`.
-
-    A difference whose interval leaves out zero has a filled mark, one that may be zero a hollow mark. Zero stands in
-    the middle of every panel, so that both directions have the same room.
-
-    Args:
-        differences: a method's value less that of the reference, over the same images or seeds.
-        reference: name of the method that is subtracted.
-        better: by metric `higher` or `lower`, the values that are better; the better side is named below the panel.
-        title: heading.
-
-    Raises:
-        UserError: no difference, or two for the same place; `better` of a metric that no difference has, or neither
-            higher nor lower.
-    """
-    figure, axes, places, methods = _panels(differences, title)
-    better = better or {}
-    metrics = {metric for _, metric in axes}
-    if wrong := {metric for metric, side in better.items() if metric not in metrics or side not in ("higher", "lower")}:
-        raise UserError(
-            f"better is given for {', '.join(sorted(wrong))}; give `higher` or `lower` for any of "
-            f"{', '.join(sorted(metrics))}."
-        )
-    for (protocol, metric), cell in axes.items():
-        cell.axvline(0, color=INK, linewidth=0.8, zorder=1)
-        for row, method in enumerate(methods):
-            found = places.get((protocol, metric, method))
-            if found and np.isfinite(found.value):
-                apart = found.low > 0 or found.high < 0
-                _interval(cell, row, found.value, found.low, found.high, POSITIVE, filled=apart)
-            else:
-                cell.text(0.02, row, "–", transform=cell.get_yaxis_transform(), va="center")
-    for metric in metrics:
-        column = [cell for (_, name), cell in axes.items() if name == metric]
-        reach = max(abs(end) for cell in column for end in cell.dataLim.intervalx) or 1.0
-        column[-1].set_xlim(-1.1 * reach, 1.1 * reach)
-        if metric in better:
-            arrow = f"{reference} better   |   method better"
-            if better[metric] == "lower":
-                arrow = f"method better   |   {reference} better"
-            column[-1].set_xlabel(arrow, color=FAINT, fontsize=7)
-    marks = [
-        Line2D([], [], color=POSITIVE, marker="o", markersize=4, mfc=face, label=label)
-        for face, label in ((POSITIVE, "95 % interval leaves out 0"), ("white", "includes 0"))
-    ]
-    figure.legend(handles=marks, loc="outside lower right", ncols=2, title=f"difference from {reference}")
     return figure
 
 

@@ -20,28 +20,6 @@ HATCH = "////"
 
 
 @styled
-def heat_table(
-    values: ArrayLike,
-    rows: Sequence[float | str],
-    columns: Sequence[float | str],
-    row_name: str = "α",
-    column_name: str = "β",
-    label: str = "",
-    form: str = ".3f",
-    title: str = "",
-    vmin: float | None = None,
-    vmax: float | None = None,
-    hatched: ArrayLike | None = None,
-    hatched_label: str = "accuracy at chance",
-) -> Figure:
-    """One grid of numbers (rows, columns): `heat_tables` of a single panel, with `hatched` a mask (rows, columns)."""
-    masks = None if hatched is None else {"": hatched}
-    return heat_tables(
-        {"": values}, rows, columns, row_name, column_name, label, form, title, vmin, vmax, masks, hatched_label
-    )
-
-
-@styled
 def heat_tables(
     panels: Mapping[str, ArrayLike],
     rows: Sequence[float | str],
