@@ -40,6 +40,7 @@ def test_least_of_the_rounds_over_the_references_least(monkeypatch: pytest.Monke
     found = ratios(functions, "plain", repeats=3)
     assert calls == ["slow", "plain"] * 3, "the rounds are interleaved, and nothing is called besides"
     assert (found["slow"].seconds, found["slow"].ratio) == pytest.approx((6.0, 4.0))
+    assert (found["slow"].low, found["slow"].high) == pytest.approx((6 / 3, 7 / 1.5)), "of the rounds' own ratios"
     assert (found["plain"].seconds, found["plain"].ratio) == pytest.approx((1.5, 1.0))
     assert found["slow"].result == 3, "the result of the last call"
 

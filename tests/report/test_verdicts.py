@@ -103,6 +103,8 @@ def test_a_claim_over_images_takes_the_recorded_pairs() -> None:
     assert claim(rows, "drop", "new", "old", "higher").verdict == "does not hold"
     against = claim(rows, "drop", "new", "other", "lower")  # the recorded pairs are with `old`
     assert against.difference is not None and against.difference.over == "none"
+    assert against.as_said and not claim(rows, "drop", "new", "other", "higher").as_said
+    assert against.verdict == "one run", "its sign is right, and nothing tells of a spread"
     pairs = {"drop_dot_less_other": -1.0, "drop_dot_less_other_low": -1.5, "drop_dot_less_other_high": 0.5}
     rows[0] = row("new", drop=38.0, n=500, drop_dot_n=400, **less, **pairs)
     against = claim(rows, "drop", "new", "other", "lower")  # now with it as well, over the images that have the metric
@@ -164,8 +166,9 @@ def one(agrees: bool | None, metric: str = "a") -> Comparison:
     return compare([row(**{metric: 1.0 if agrees else 3.0})], [number])[0]
 
 
-def ruled(says: str, counts: bool = True) -> Claim:
-    return claim([row("new", a=1.0), row("old", a=2.0)], "a", "new", "old", says, counts=counts)  # type: ignore[arg-type]
+def ruled(says: str, counts: bool = True, seeds: int = 2) -> Claim:
+    rows = [row(method, seeds=tuple(range(seeds)), a=[value] * seeds) for method, value in (("new", 1.0), ("old", 2.0))]
+    return claim(rows, "a", "new", "old", says, counts=counts)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -174,6 +177,8 @@ def ruled(says: str, counts: bool = True) -> Claim:
         ([one(True), one(None)], [ruled("lower")], True, "reproduced"),
         ([one(True)], [ruled("higher")], True, "not reproduced"),
         ([one(True)], [ruled("higher", counts=False)], True, "reproduced"),
+        ([one(True)], [ruled("higher", seeds=1)], True, "reproduced"),  # one run decides nothing
+        ([], [ruled("lower", seeds=1)], True, "not comparable"),
         ([one(True), one(False)], [], True, "not reproduced"),
         ([one(True)], [], False, "not comparable"),
         ([one(None)], [], True, "not run"),

@@ -16,11 +16,17 @@ FORWARD = "forward"
 
 @dataclass(frozen=True)
 class Timing:
-    """The least seconds of several calls, these over the reference's, and what the last call returned."""
+    """The least seconds of several calls, these over the reference's, and what the last call returned.
+
+    Attributes:
+        low, high: the least and the greatest of `ratio` and the rounds' own ratios.
+    """
 
     seconds: float
     ratio: float
     result: Any
+    low: float
+    high: float
 
 
 def ratios(
@@ -37,7 +43,8 @@ def ratios(
         repeats: rounds, at least 1.
         device: where the functions compute; what they leave running there is waited for.
     """
-    least, results = dict.fromkeys(functions, float("inf")), dict[str, Any]()
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    results: dict[str, Any] = {}
     for _ in range(repeats):
         for name, function in functions.items():
             results.pop(name, None)  # no call finds the memory of its last one's result taken
@@ -45,8 +52,13 @@ def ratios(
             started = time.perf_counter()
             results[name] = function()
             _finish(device)
-            least[name] = min(least[name], time.perf_counter() - started)
-    return {name: Timing(least[name], least[name] / least[reference], results[name]) for name in functions}
+            seconds[name].append(time.perf_counter() - started)
+    found = {}
+    for name, own in seconds.items():
+        rounds = [one / other for one, other in zip(own, seconds[reference], strict=True)]
+        least, ratio = min(own), min(own) / min(seconds[reference])
+        found[name] = Timing(least, ratio, results[name], min(ratio, *rounds), max(ratio, *rounds))
+    return found
 
 
 def processor_ratios(
@@ -115,7 +127,8 @@ def beside_forward(
 
     Returns:
         `seconds/NAME` and `mib/NAME`, the forward pass (`FORWARD`) among them, and `time/NAME` and `memory/NAME`, over
-        those of the forward pass; and by name what each function returned.
+        those of the forward pass, with `time.low/NAME` and `time.high/NAME`, the ends over the rounds, where there are
+        several; and by name what each function returned.
     """
     every = {FORWARD: forward_pass(network, images), **functions}
     peaks = {name: peak_bytes(function, images.device) for name, function in every.items()}
@@ -125,6 +138,8 @@ def beside_forward(
         values |= {f"seconds/{name}": timing.seconds, f"mib/{name}": peaks[name] / 2**20}
         if name != FORWARD:
             values |= {f"time/{name}": timing.ratio, f"memory/{name}": peaks[name] / peaks[FORWARD]}
+            if repeats > 1:
+                values |= {f"time.low/{name}": timing.low, f"time.high/{name}": timing.high}
     return values, {name: timings[name].result for name in functions}
 
 

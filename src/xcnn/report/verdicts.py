@@ -20,7 +20,7 @@ LEVEL = 0.95
 Z = float(norm.ppf(0.5 + LEVEL / 2))
 
 Agreement = Literal["agrees", "differs", "not run"]
-Ruling = Literal["holds", "does not hold", "not told apart", "not run"]
+Ruling = Literal["holds", "does not hold", "not told apart", "one run", "not run"]
 Verdict = Literal["reproduced", "not reproduced", "not comparable", "not run"]
 Spread = Literal["images", "seeds", "share", "unpaired", "none"]
 
@@ -216,15 +216,23 @@ class Claim:
         )
 
     @property
+    def as_said(self) -> bool:
+        """Whether our difference itself is one that the claim allows, whatever its spread."""
+        ours, (low, high) = self.difference, self.expected
+        return ours is not None and low <= ours.value <= high
+
+    @property
     def verdict(self) -> Ruling:
         """A sign holds if the whole interval has it, and does not if the whole interval has the other.
 
-        A printed difference holds if ours is it, to the rounding of both, and does not if the interval leaves it out.
+        One run of which no spread is known decides nothing, whatever its sign. A printed difference holds if ours is it, to the rounding of both, and does not if the interval leaves it out.
         Between the two, an interval is too wide to say: a few seeds would bear out anything.
         """
         ours = self.difference
         if ours is None:
             return "not run"
+        if ours.over == "none":
+            return "one run"
         if not isinstance(self.says, str):
             if not ours.meets(*self.expected):
                 return "does not hold"
@@ -300,13 +308,14 @@ def judge(
         comparable: False where data, weights or training are too far from the paper's to bear on it.
         counts: which comparisons count, where some are of settings that the paper does not speak of.
 
-    Rows of which the paper says nothing, such as those of the embedded data alone, are not comparable.
+    Rows of which the paper says nothing, such as those of the embedded data alone, are not comparable; nor are claims
+    on one run each.
     """
     found = [comparison.verdict for comparison in comparisons if comparison.row is None or counts(comparison)]
     rulings = [claim.verdict for claim in claims if claim.counts]
-    measured = [each for each in (*found, *rulings) if each != "not run"]
+    measured = [each for each in (*found, *rulings) if each not in ("not run", "one run")]
     if not comparable or not (found or rulings):
         return "not comparable"
     if not measured:
-        return "not run"
+        return "not comparable" if "one run" in rulings else "not run"
     return "reproduced" if all(each in ("agrees", "holds") for each in measured) else "not reproduced"
