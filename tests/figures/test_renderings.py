@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xcnn.errors import UserError
-from xcnn.figures import encircled, heat, proportionate, upscale
+from xcnn.figures import encircled, evidence_pictures, heat, proportionate, upscale
 from xcnn.figures.renderings import LINE, encircle
 
 GREY = torch.full((3, 32, 32), 0.5)
@@ -24,6 +24,28 @@ def test_upscale_is_bilinear() -> None:
 
 def test_upscale_keeps_the_aspect() -> None:
     assert upscale(np.zeros((3, 10, 20))).shape == (3, 224, 448)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((7, 7), (224, 224)), ((32, 48), (224, 336)), ((300, 260), (258, 224))])
+def test_values_are_interpolated_as_torch_does(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    image = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(image[None], size=size, mode="bilinear")[0]
+    np.testing.assert_allclose(upscale(image), expected, atol=1e-4)  # torch computes places in float32
+
+
+def test_the_pictures_are_the_same_whatever_the_threads_and_the_last_digits_of_the_map() -> None:
+    """On grey, 255 * 0.5 + 0.5 is whole, so that a rounding error anywhere would show."""
+    generator = torch.Generator().manual_seed(0)
+    activation = torch.rand(8, 8, generator=generator).sub(0.5).relu() * 3
+    noisy = activation * (1 + 1e-6 * torch.randn(8, 8, generator=generator))
+    threads = torch.get_num_threads()
+    drawn = []
+    for number, shown in ((1, activation), (3, activation), (1, noisy)):
+        torch.set_num_threads(number)
+        drawn.append(evidence_pictures(GREY, shown))
+    torch.set_num_threads(threads)
+    for other in drawn[1:]:
+        np.testing.assert_array_equal(other, drawn[0])
 
 
 def test_heat_is_min_max_normalised() -> None:

@@ -2,10 +2,8 @@
 
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -219,42 +217,34 @@ def test_the_first_fault_ends_what_waits(tmp_path: Path, some: list[FilterEviden
     assert len(server.questions) <= 3
 
 
-RESUMED = """
-import sys
-from pathlib import Path
-import torch
-from xcnn.figures import evidence_pictures
-from xcnn.language import FilterEvidence, OpenAIDescriber, describe_all
-
-evidence = [
-    FilterEvidence("relu", k, torch.full((3, 8, 8), 0.5), torch.eye(4).roll(k, 0), "a", "a", 0.1, ("a",), [0.5])
-    for k in range(4)
-]
-describer = OpenAIDescriber("eyes", evidence_pictures, sys.argv[1], sys.argv[2], concurrency=1, timeout=20)
-print(*(each.text for each in describe_all(describer, evidence)), describer.counts["asked"])
-"""
-
-
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, some: list[FilterEvidence]) -> None:
     """The server holds back its third reply; the process is killed; what it knew by then is not asked again."""
-    journal = tmp_path / "replies.jsonl"
+    journal, held, over = tmp_path / "replies.jsonl", threading.Event(), threading.Event()
 
     def answer(request: dict[str, Any], n: int) -> Answer:
-        return Answer(completion(f"w{n}").body, wait=30 if n == 3 else 0)
+        if n == 3:
+            held.set()
+            over.wait(120)
+        return completion(f"w{n}")
 
-    with running(Chat(answer)) as server:
-        command = [sys.executable, "-c", RESUMED, server.url, str(journal)]
-        first = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        deadline = time.monotonic() + 120
-        while len(server.questions) < 3 and time.monotonic() < deadline and first.poll() is None:
-            time.sleep(0.05)
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+    def run() -> None:
+        torch.set_num_threads(1)  # a fork must not wait for threads that it does not have
+        describe_all(client(server, tmp_path, timeout=120), some[:4])
+
+    server = Chat(answer)  # listens from now on, and answers from `running` on: no thread of it is forked
+    first = multiprocessing.get_context("fork").Process(target=run)
+    first.start()
+    with running(server):
+        assert held.wait(120)
+        first.kill()
+        first.join()
         assert len(journal.read_text().splitlines()) == 2
         with journal.open("a") as stream:
             stream.write('{"key": "torn in the mid')
-        second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert second.stdout.split() == ["w1", "w2", "w4", "w5", "2"]
+        second = client(server, tmp_path)
+        found = describe_all(second, some[:4])
+        over.set()
+    assert [each.text for each in found] == ["w1", "w2", "w4", "w5"] and second.counts["asked"] == 2
     assert len(server.questions) == 5
 
 

@@ -4,6 +4,9 @@ The paper names two, the proportionate heat map and the encircled threshold heat
 are drawn at 224 px or more; the map is upsampled bilinearly; the smoothed heat is normalised again before it is
 thresholded, so that the threshold is a share of the strongest response whatever the smoothing; the boundary is drawn
 outside of the region and leaves its pixels as they are. `literal=True` thresholds heat times image, as the text says.
+
+Replies of a language model are kept by the pixels that it was shown, so that these must not depend on the machine:
+the interpolation is elementwise, where torch's rounds by the number of threads and the processor.
 """
 
 import numpy as np
@@ -11,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
 from xcnn.errors import UserError
 
@@ -22,6 +24,7 @@ SIZE = 224
 LINE = (1.0, 1.0, 0.2)  # bright, and cased in black, so it shows on any ground
 LINE_WIDTH = 2
 CASING_WIDTH = 1
+HEAT_LEVELS = 255  # of a map that is shown to a language model
 
 
 def upscale(image: Array, size: int = SIZE) -> Floats:
@@ -34,8 +37,8 @@ def upscale(image: Array, size: int = SIZE) -> Floats:
     if values.ndim != 3 or values.shape[0] != 3 or not (values.min() >= 0 and values.max() <= 1):
         raise UserError(f"image is {tuple(values.shape)}; pass one RGB image (3, H, W) with values in [0, 1].")
     scale = size / min(values.shape[1:])
-    large = _resize(values, (round(values.shape[1] * scale), round(values.shape[2] * scale)))
-    return large.clamp(0, 1).numpy()
+    large = _resize(values.numpy(), (round(values.shape[1] * scale), round(values.shape[2] * scale)))
+    return large.clip(0, 1)
 
 
 def heat(activation: Array, size: int | tuple[int, int] = SIZE) -> Floats:
@@ -49,7 +52,7 @@ def heat(activation: Array, size: int | tuple[int, int] = SIZE) -> Floats:
     values = as_tensor(activation)
     if values.ndim != 2 or not values.isfinite().all():
         raise UserError(f"the map is {tuple(values.shape)}; pass one finite map (h, w).")
-    return _min_max(_resize(values[None], (size, size) if isinstance(size, int) else size)[0].numpy())
+    return _min_max(_resize(values.numpy(), (size, size) if isinstance(size, int) else size))
 
 
 def proportionate(image: Array, activation: Array, size: int = SIZE) -> Floats:
@@ -87,8 +90,13 @@ def encircled(
 
 
 def evidence_pictures(image: Array, activation: Array) -> list[NDArray[np.uint8]]:
-    """What a language model is shown: the proportionate and the encircled rendering, (size, size, 3) each."""
-    drawn = (proportionate(image, activation), encircled(image, activation))
+    """What a language model is shown: the proportionate and the encircled rendering, (size, size, 3) each.
+
+    The map is rounded to `HEAT_LEVELS` steps between its minimum and maximum, so that two computations of the same map,
+    which differ in their last digits, are shown by the same pixels, but for a value on the very edge of a step.
+    """
+    steps = np.round(_min_max(as_tensor(activation).numpy()) * HEAT_LEVELS)
+    drawn = (proportionate(image, steps), encircled(image, steps))
     return [np.ascontiguousarray((picture * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)) for picture in drawn]
 
 
@@ -110,8 +118,18 @@ def _min_max(values: Floats) -> Floats:
     return (values - low) / (high - low)
 
 
-def _resize(values: Tensor, size: tuple[int, ...]) -> Tensor:
-    return functional.interpolate(values[None], size=size, mode="bilinear", align_corners=False)[0]
+def _resize(values: Floats, size: tuple[int, int]) -> Floats:
+    """Values (..., h, w) interpolated bilinearly to `size`, corners not aligned; + - * / alone, one value at a time."""
+    (above, below, down), (left, right, across) = map(_neighbours, values.shape[-2:], size)
+    rows = values[..., above, :] * (1 - down)[:, None] + values[..., below, :] * down[:, None]
+    return rows[..., left] * (1 - across) + rows[..., right] * across
+
+
+def _neighbours(cells: int, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """For each pixel of an axis the two cells that it lies between, and how far it is from the first to the second."""
+    place = ((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5).clip(0, cells - 1)
+    first = place.astype(np.intp)
+    return first, np.minimum(first + 1, cells - 1), (place - first).astype(np.float32)
 
 
 def as_tensor(values: Array) -> Tensor:
