@@ -1,12 +1,15 @@
 """The study's pages. A rater is known by a signed cookie, which a signed link sets again on another machine."""
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as WaitedTooLong
 
 from xcnn.apps.security import LOOPBACK
 from xcnn.apps.server import application, templates
@@ -40,20 +43,19 @@ def study_app(engine: Engine, hosts: tuple[str, ...] = LOOPBACK, password: str |
             raise HTTPException(404, "There is no such study.")
         return found
 
-    def the_rater(request: Request, name: str) -> int:
-        study = the_study(name)
+    OfStudy = Annotated[Study, Depends(the_study)]
+
+    def the_rater(request: Request, study: OfStudy) -> int:
         who = store.verified(study, request.cookies.get(_cookie(study), ""))
         if who is None or not who.isdecimal() or not store.takes_part(engine, study, int(who)):
             raise HTTPException(403, "You have not agreed to take part, or have withdrawn.")
         return int(who)
 
-    def the_administrator(name: str, token: str) -> Study:
-        study = the_study(name)
+    def the_administrator(study: OfStudy, token: str) -> Study:
         if store.verified(study, token) != "admin":
             raise HTTPException(404, "There is no such page.")
         return study
 
-    OfStudy = Annotated[Study, Depends(the_study)]
     OfRater = Annotated[int, Depends(the_rater)]
     Administered = Annotated[Study, Depends(the_administrator)]
 
@@ -61,6 +63,14 @@ def study_app(engine: Engine, hosts: tuple[str, ...] = LOOPBACK, password: str |
         answer = pages.TemplateResponse(request, f"{name}.html.jinja", context, status)
         answer.headers["cache-control"] = "no-store"
         return answer
+
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(WaitedTooLong)
+    def busy(request: Request, error: Exception) -> Response:
+        logging.getLogger(__name__).error("the database: %s", error)
+        words = "The database does not answer just now, and nothing was kept of this request: please send it again."
+        context = {"status": 503, "phrase": "Please wait a moment", "words": words}
+        return pages.TemplateResponse(request, "error.html.jinja", context, 503, {"retry-after": "10"})
 
     @app.get("/")
     def index(request: Request) -> Response:
