@@ -52,7 +52,9 @@ def mixed_logit(wins: NDArray[np.number], answers: NDArray[np.number], level: fl
     """
     wins, answers = np.asarray(wins, np.float64), np.asarray(answers, np.float64)
     if wins.ndim != 2 or wins.shape != answers.shape or (wins < 0).any() or (wins > answers).any():
-        raise UserError(f"wins {wins.shape} and answers {answers.shape} must be (raters, images), 0 <= wins <= answers.")
+        raise UserError(
+            f"wins {wins.shape} and answers {answers.shape} must be (raters, images), 0 <= wins <= answers."
+        )
     some = answers > 0
     wins, answers = (table[some.any(1)][:, some.any(0)] for table in (wins, answers))
     if min(wins.shape) < 2 or not 0 < wins.sum() < answers.sum():

@@ -34,7 +34,9 @@ class Rater:
     def take_part(self, answered: Callable[[], None]) -> dict[int, str]:
         consent = urlencode({"version": "1", "agree": "yes"})
         self.cookie = self.ask("POST", "/study/maps/consent", consent)[1].split(";")[0]
-        while (found := re.search(r'name="item" value="(\d+)"', self.ask("GET", "/study/maps/question")[0])) is not None:
+        while (
+            found := re.search(r'name="item" value="(\d+)"', self.ask("GET", "/study/maps/question")[0])
+        ) is not None:
             item = int(found[1])
             assert item not in self.sent, "asked again what was answered"
             answer = ANSWERS[(self.number + item) % len(ANSWERS)]

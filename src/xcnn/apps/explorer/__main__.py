@@ -13,6 +13,7 @@ from pathlib import Path
 from xcnn.apps.explorer.app import explorer
 from xcnn.apps.explorer.loading import Networks, Wanted
 from xcnn.apps.server import serve, server_arguments
+from xcnn.apps.study.database import connect, default_address
 from xcnn.errors import UserError
 
 DEMO = ["floored=demo/shapes penalty=floored", "plain=demo/shapes", "literal=demo/shapes penalty=literal"]
@@ -28,14 +29,16 @@ def main(arguments: list[str] | None = None) -> None:
         metavar='"NAME=EXPERIMENT [OVERRIDES]"',
         help='a network to choose, such as "stl10=white_box/figure9 recipe=stl10"; may be repeated (the demo\'s three)',
     )
+    parser.add_argument("--database", help="of votes on maps, the human study's: sqlite:///FILE; study.db in XCNN_RUNS")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         networks = Networks({}, [Wanted.parse(text) for text in options.network or DEMO])
         uploads = Path(networks.wanted[0].setup().options.paths.runs) / "explorer" / "uploads"
+        votes = connect(options.database or default_address())
         networks.start()
         serve(
-            lambda hosts, password: explorer(networks, uploads, hosts, password),
+            lambda hosts, password: explorer(networks, uploads, hosts, password, votes),
             options.host,
             options.port,
             options.name,

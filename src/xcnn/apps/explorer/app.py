@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
 from xcnn.apps.explorer.explanations import Chosen, Explanations, Piece
@@ -13,6 +14,7 @@ from xcnn.apps.explorer.loading import Networks, NotReady
 from xcnn.apps.explorer.networks import ExplainedNetwork, attribution_methods
 from xcnn.apps.explorer.pictures import PictureStore, Uploads, fitted, name_of, png
 from xcnn.apps.explorer.state import GalleryState, State
+from xcnn.apps.explorer.voting import add_voting
 from xcnn.apps.security import LOOPBACK
 from xcnn.apps.server import application, templates
 from xcnn.data.tensors import scale
@@ -28,6 +30,7 @@ def explorer(
     uploads: Path,
     hosts: tuple[str, ...] = LOOPBACK,
     password: str | None = None,
+    votes: Engine | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -35,6 +38,7 @@ def explorer(
         networks: networks to choose from, by name; the first is the default. Pages of one that is not there yet say so.
         uploads: folder for uploaded pictures.
         hosts, password: as for `security.secure`.
+        votes: the human study's database, into which votes on two maps go; None takes none.
     """
     pages = templates(Path(__file__).parent / "templates")
     app = application("xcnn explorer", pages, hosts, password, MAX_UPLOAD)
@@ -81,6 +85,7 @@ def explorer(
             | {name: f"{name} ({words})" for name, words in networks.states.items()},
             "network": network,
             "methods": attribution_methods(),
+            "votes": votes is not None,
             "place": int(state.image.removeprefix("test-")) if state.image.startswith("test-") else None,
         }
         return pages.TemplateResponse(request, "explore.html.jinja", context)
@@ -127,4 +132,6 @@ def explorer(
         name = kept.add(file.file.read())
         return RedirectResponse("/?" + State.parse(state).query(image=name), 303)
 
+    if votes is not None:
+        add_voting(app, pages, explained, votes)
     return app

@@ -1,5 +1,6 @@
 """The study's database: SQLite in a file by default, PostgreSQL by address, its schema under migrations."""
 
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -16,9 +17,15 @@ from sqlalchemy.exc import TimeoutError as WaitedTooLong
 from sqlalchemy.orm import Session
 
 from xcnn.errors import UserError
+from xcnn.files import writable
 
 WAIT = 60  # seconds, for other requests or another process that writes
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def default_address() -> str:
+    """The SQLite file in XCNN_RUNS, which the study and the explorer share."""
+    return f"sqlite:///{writable(os.environ.get('XCNN_RUNS', 'runs'))}/study.db"
 
 
 def connect(address: str) -> Engine:
@@ -88,7 +95,7 @@ def writing(engine: Engine) -> Iterator[Session]:
 
 
 class Queue:
-    """A lock that those who wait for it get in the order in which they came, which `threading.Lock` does not promise."""
+    """A lock that is had in the order in which it was asked for, which `threading.Lock` does not promise."""
 
     def __init__(self) -> None:
         self._guard, self._taken, self._waiting = threading.Lock(), False, deque[threading.Event]()

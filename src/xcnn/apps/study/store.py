@@ -17,7 +17,7 @@ from xcnn.apps.study.tables import SAME, SCORES, Answer, Item, Picture, Rater, S
 from xcnn.errors import UserError
 from xcnn.fingerprint import fingerprint
 
-Kind = Literal["maps", "models"]
+Kind = Literal["maps", "models", "pairs"]
 Outcome = Literal["given", "given before", "refused"]
 
 
@@ -27,7 +27,8 @@ class Design:
 
     Args:
         name: of the study, in its address: letters, digits, - and _.
-        kind: `maps` (choose among them, or "same") or `models` (compare two, from -2 to +2).
+        kind: `maps` (choose among them, or "same"), `models` (compare two, from -2 to +2) or, of the explorer's votes,
+            `pairs` (choose among the two that were shown, or "same").
         choices: the methods or the two models, which raters do not see named.
         per_rater: images for each rater, practice and checks not counted.
         seed: random seed of orders and sides.
@@ -82,26 +83,18 @@ def create(engine: Engine, design: Design, items: Sequence[NewItem]) -> str:
         UserError: the design cannot be carried out, or the study is there already.
     """
     _check(design, items)
-    frozen = {
+    decided = {
         **asdict(design),
         "items": [
             [i.image, i.title, i.role, i.expected, {c: hashlib.sha256(p).hexdigest() for c, p in i.pictures.items()}]
             for i in items
         ],
     }
-    digest = fingerprint(frozen)
+    study = frozen(design, decided)
+    digest = study.design_hash
     with writing(engine) as session:
         if session.scalar(select(Study.id).where(Study.name == design.name)):
             raise UserError(f"there is a study {design.name!r} already: choose another name.")
-        study = Study(
-            name=design.name,
-            kind=design.kind,
-            choices=list(design.choices),
-            design=frozen,
-            design_hash=digest,
-            secret=secrets.token_hex(32),
-            created=datetime.now(UTC),
-        )
         session.add(study)
         session.flush()
         for new in items:
@@ -113,6 +106,19 @@ def create(engine: Engine, design: Design, items: Sequence[NewItem]) -> str:
                 for choice, content in new.pictures.items()
             )
     return digest
+
+
+def frozen(design: Design, decided: dict[str, Any]) -> Study:
+    """A study that is not in a database yet, with its secret and the hash of all that was decided before."""
+    return Study(
+        name=design.name,
+        kind=design.kind,
+        choices=list(design.choices),
+        design=decided,
+        design_hash=fingerprint(decided),
+        secret=secrets.token_hex(32),
+        created=datetime.now(UTC),
+    )
 
 
 def _check(design: Design, items: Sequence[NewItem]) -> None:
@@ -237,9 +243,7 @@ def answer(engine: Engine, study: Study, rater: int, item: int, given: str) -> O
         seconds = None
         if task.shown is not None:
             seconds = (now - task.shown.replace(tzinfo=task.shown.tzinfo or UTC)).total_seconds()
-        session.add(
-            Answer(study_id=study.id, rater_id=rater, item_id=item, answer=value, seconds=seconds, given=now)
-        )
+        session.add(Answer(study_id=study.id, rater_id=rater, item_id=item, answer=value, seconds=seconds, given=now))
     return "given"
 
 
