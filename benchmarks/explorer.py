@@ -2,10 +2,10 @@
 
     make bench-explorer
 
-Two networks: the 3-conv network at 32 x 32, and ResNet-18 at 224 x 224, with random weights (they cost what trained ones
-do) on images of `shapes`, loaded and measured before the first question. `first picture` is the time until a page of a
-new image and the first of its pictures have come; at most a second is aimed at for ResNet-18 on two cores. Times are
-of the wall clock: other programs lengthen them, and `processor` beside them is this process's own time for a request.
+Two networks: the 3-conv network at 32 x 32, and ResNet-18 at 224 x 224, with random weights (they cost what trained
+ones do) on images of `shapes`, loaded and measured before the first question. `first picture` is the time until a page
+of a new image and the first of its pictures have come; at most a second is aimed at for ResNet-18 on two cores. Times
+are of the wall clock, which other programs lengthen; `processor` beside them is this process's own time for a request.
 """
 
 import argparse
@@ -104,9 +104,10 @@ def main() -> None:
         started = time.perf_counter()
         network.warm_up()
         print(f"{name}: measured beforehand in {time.perf_counter() - started:.1f} s", flush=True)
-        with tempfile.TemporaryDirectory() as uploads, served(
-            explorer(Networks({name: network}), Path(uploads))
-        ) as port:
+        with (
+            tempfile.TemporaryDirectory() as uploads,
+            served(explorer(Networks({name: network}), Path(uploads))) as port,
+        ):
             asked(port, "/?image=test-0")  # templates are read once
             n = options.images
             first, second, third = ([f"/?image=test-{1 + start + k}" for k in range(n)] for start in (0, n, 2 * n))

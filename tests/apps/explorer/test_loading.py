@@ -1,5 +1,7 @@
 """Networks that are not there yet: served at once, trained in the background, shown when they are there."""
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -101,8 +103,28 @@ def test_training_in_another_process(tmp_path: Path) -> None:
     assert wanted.setup().is_trained and networks.there == ("tiny",) and networks["tiny"].subject.weights
 
 
-def _until(happened: Any) -> None:
-    for _ in range(600):
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the processes are read from /proc")
+def test_a_training_ends_with_the_server_that_was_killed(tmp_path: Path) -> None:
+    """A server that is killed leaves no training behind; the next one begins where the last epoch ended."""
+    own = [each for each in TINY if not each.startswith("training.")]
+    network = " ".join(["tiny=demo/shapes", *own, "training.max_epochs=100000", f"paths.runs={tmp_path}"])
+    command = [sys.executable, "-m", "xcnn.apps.explorer", "--port", "0", "--network", network]
+    database = ["--database", f"sqlite:///{tmp_path / 'study.db'}"]
+    server = subprocess.Popen([*command, *database], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _until(lambda: list(tmp_path.glob("trainings/*/last.ckpt")), 6000)
+        tasks = Path(f"/proc/{server.pid}/task").glob("*/children")
+        children = [child for task in tasks for child in task.read_text().split()]
+        assert children
+    finally:
+        server.kill()
+        server.wait()
+    _until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 1200)
+
+
+def _until(happened: Any, most: int = 600) -> None:
+    for _ in range(most):
         if happened():
             return
         time.sleep(0.05)

@@ -1,11 +1,12 @@
 """Networks that are shown as soon as they are there, while others are still being trained or loaded."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 
 from xcnn.apps.explorer.networks import ExplainedNetwork
@@ -149,7 +150,7 @@ def _in_another_process(wanted: Wanted) -> None:
     """
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(wanted, theirs), daemon=True)  # ends with this one
+    process = context.Process(target=_train, args=(wanted, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -162,9 +163,18 @@ def _in_another_process(wanted: Wanted) -> None:
 
 
 def _train(wanted: Wanted, said: Connection) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         wanted.setup().explained()
     except UserError as error:
         said.send(str(error))
     else:
         said.send("")
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, in whatever way; a training can be resumed."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
