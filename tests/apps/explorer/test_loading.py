@@ -120,7 +120,14 @@ def test_a_training_ends_with_the_server_that_was_killed(tmp_path: Path) -> None
     finally:
         server.kill()
         server.wait()
-    _until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 1200)
+    _until(lambda: not any(map(_runs, children)), 1200)
+
+
+def _runs(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def _until(happened: Any, most: int = 600) -> None:
