@@ -165,7 +165,7 @@ notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
 
 ##@ Benchmarks, as ratios in one run on this machine
 
-.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion bench-descriptions
+.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion bench-descriptions bench-explorer
 bench-filter-scores: $(environment) ## all filters and classes at once against algorithm 1 written out
 	$(PYTHON) benchmarks/filter_scores.py
 
@@ -186,6 +186,9 @@ bench-occlusion: $(environment) ## occlusion maps by incremental inference again
 
 bench-descriptions: $(environment) ## filters that the measured describer puts into words in a minute
 	$(PYTHON) benchmarks/descriptions.py
+
+bench-explorer: $(environment) ## pages of the explorer: p50, p95 and requests a second, first picture for ResNet-18 at 224 px
+	$(PYTHON) benchmarks/explorer.py $(ARGS)
 
 # Not listed
 

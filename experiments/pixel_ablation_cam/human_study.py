@@ -7,21 +7,34 @@ Reports:    15 raters, 250 images: 115.75 for Pixel Ablation-CAM, 78.50 for Abla
 Cost:       13 cells of simulated studies, a quarter of an hour on a CPU core, 1 GB; the people's answers in seconds.
 Deviations: nobody was asked here. The paper's totals are analysed in place of its votes, which are not published: what
             lies behind them is simulated, with raters who differ by a known amount. People are asked by `make study`;
-            `sweep=people votes.file=FILE` then measures their answers, with intervals over raters and images.
+            `sweep=people votes.file=FILE` then measures their answers, with intervals over raters and images. Votes of
+            the explorer are beside them with votes.study=[maps,explorer]: in Luce's strengths and the mixed logit,
+            which take any of the methods as shown, and not in the scores, which are of the planned study.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from xcnn.apps.study.votes import read_votes
-from xcnn.errors import Missing
+from xcnn.errors import Missing, UserError
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch import Setup, launch
 from xcnn.metrics.bootstrap import percentiles, two_way_bootstrap_means
-from xcnn.metrics.human_study import SAME, fleiss_kappa, krippendorff_alpha, luce_strengths, preferences, votes_by_rater
+from xcnn.metrics.human_study import (
+    SAME,
+    chosen_of_shown,
+    fleiss_kappa,
+    head_to_head,
+    krippendorff_alpha,
+    luce_strengths,
+    preferences,
+    votes_by_rater,
+)
+from xcnn.metrics.mixed_logit import mixed_logit
 from xcnn.metrics.simulated_raters import Design, covers, logits_of, simulate, width
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary, claim
 
@@ -39,21 +52,29 @@ def people(setup: Setup) -> Measured:
     options = setup.options
     if not options.votes.file or not Path(options.votes.file).is_file():
         raise Missing(f"no answers of people (votes.file={options.votes.file}): `make study` asks them.")
-    answers, images = read_votes(Path(options.votes.file), options.votes.study)
+    studies = [options.votes.study] if isinstance(options.votes.study, str) else options.votes.study
+    read = [read_votes(Path(options.votes.file), study) for study in studies]
+    answers, images = read[0]
     votes = votes_by_rater(answers, images, options.methods)
     found, counts = preferences(votes, options.methods), votes.sum(0)
     scale = IMAGES / found.maximum
     score = found.totals[options.answers]
     values = {name: scale * float(end) for name, end in zip(("score", "score.low", "score.high"), score, strict=True)}
     values |= {"raters": len(votes), "kappa": fleiss_kappa(counts), "alpha": krippendorff_alpha(counts)}
+    # A rater or an image of one study is none of another's.
+    together = pd.concat(
+        table.assign(**{name: f"{study}:" + table[name].astype(str) for name in ("rater", "image")})
+        for study, (table, _) in zip(studies, read, strict=True)
+    )
     if options.answers == PIXEL:
-        values |= leads_of(votes, options.methods)
+        values |= leads_of(votes, options.methods) | odds_of(together, options.methods)
     if options.answers != SAME:
         names = ("share", "share.low", "share.high")
         values |= {name: 100 * float(end) for name, end in zip(names, found.shares[options.answers], strict=True)}
-        chosen = np.repeat(np.arange(len(options.methods)), counts.sum(0)[:-1])
-        strengths = luce_strengths(chosen, np.ones((len(chosen), len(options.methods)), bool))
+        chosen, shown, _ = chosen_of_shown(together, options.methods)
+        strengths = luce_strengths(chosen, shown)
         values["strength"] = float(strengths[options.methods.index(options.answers)])
+        values["strength.answers"] = len(chosen)
     data = {"name": "answers of people", "manifest": file_hash(Path(options.votes.file))}
     return Measured(values, found.maximum, data)
 
@@ -70,6 +91,21 @@ def leads_of(votes: NDArray[np.int64], methods: Sequence[str]) -> dict[str, floa
             values |= {
                 f"score.less_{other}{end}": float(v) for end, v in zip(("", "_low", "_high"), found, strict=True)
             }
+    return values
+
+
+def odds_of(answers: pd.DataFrame, methods: Sequence[str]) -> dict[str, float]:
+    """Log-odds of Pixel Ablation-CAM's map over each other method's, with raters and images as random effects."""
+    values = dict[str, float]()
+    for other in methods:
+        if other != PIXEL:
+            try:
+                found = mixed_logit(*head_to_head(answers, PIXEL, other))
+            except UserError:  # too few answers for the model, or all alike
+                continue
+            parts = (*found.log_odds, found.rater_sd, found.image_sd, found.answers)
+            names = ("", "_low", "_high", "_rater_sd", "_image_sd", "_answers")
+            values |= {f"log_odds.over_{other}{end}": float(v) for end, v in zip(names, parts, strict=True)}
     return values
 
 

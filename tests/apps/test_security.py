@@ -1,5 +1,6 @@
 """The checks that stand before both applications, on an application of two routes."""
 
+import argparse
 import base64
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ pytest.importorskip("httpx", reason="fastapi's test client needs httpx")
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from xcnn.apps.server import SHARED, application, serve, templates
+from xcnn.apps.server import SHARED, application, serve, server_arguments, templates
 from xcnn.errors import UserError
 
 ORIGIN = "http://127.0.0.1"
@@ -101,6 +102,18 @@ def test_password() -> None:
     assert client.get("/static/style.css").status_code == 401
     assert client.get("/static/style.css", headers={"authorization": "Basic ?"}).status_code == 401
     assert (status("pässword:1"), status("password"), status("")) == (200, 401, 401)
+
+
+def test_this_machine_alone_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both command lines listen on the loopback address, and know its names alone, unless a flag says otherwise."""
+    monkeypatch.delenv("XCNN_PASSWORD", raising=False)
+    asked: list[object] = []
+    monkeypatch.setattr("uvicorn.run", lambda app, host, **_: asked.append(host))
+    parser = argparse.ArgumentParser()
+    server_arguments(parser, 8000)
+    options = parser.parse_args([])
+    serve(lambda hosts, password: asked.append((hosts, password)), options.host, options.port, options.name)  # type: ignore[arg-type, return-value]
+    assert asked == [(("127.0.0.1", "localhost"), None), "127.0.0.1"]
 
 
 def test_another_host_needs_a_password(monkeypatch: pytest.MonkeyPatch) -> None:

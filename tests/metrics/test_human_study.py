@@ -10,7 +10,9 @@ from scipy.optimize import minimize
 from xcnn.errors import UserError
 from xcnn.metrics.bootstrap import interval
 from xcnn.metrics.human_study import (
+    chosen_of_shown,
     fleiss_kappa,
+    head_to_head,
     krippendorff_alpha,
     luce_strengths,
     model_comparison,
@@ -286,3 +288,32 @@ def test_counts_that_cannot_be() -> None:
         preferences(np.ones((3, 3), int), METHODS)
     with pytest.raises(UserError, match="listed twice"):
         vote_counts(ANSWERS, (*IMAGES, "a"), METHODS)
+
+
+def test_choices_whatever_was_shown() -> None:
+    answers = pd.DataFrame(
+        {
+            "image": ["x", "y", "x", "z", "y", "x"],
+            "rater": [0, 0, 1, 1, 2, 3],
+            "choice": ["a", "same", "b", None, "c", "b"],
+            "sides": ["a|b|c", "a|b", "b|a", "a|b", "a|c", "b|other"],
+        }
+    )
+    choices, shown, kept = chosen_of_shown(answers, ["a", "b", "c"])
+    np.testing.assert_array_equal(choices, [0, 1, 2])
+    np.testing.assert_array_equal(shown, [[1, 1, 1], [1, 1, 0], [1, 0, 1]])
+    assert kept["rater"].tolist() == [0, 1, 2]
+
+
+def test_head_to_head_counts_only_where_both_were_shown() -> None:
+    answers = pd.DataFrame(
+        {
+            "image": ["x", "y", "x", "x", "y", "z"],
+            "rater": [0, 0, 1, 2, 2, 2],
+            "choice": ["a", "b", "b", "c", "a", "a"],
+            "sides": ["a|b|c", "b|a", "c|b|a", "a|b|c", "a|c", "a|b"],
+        }
+    )
+    wins, asked = head_to_head(answers, "a", "b")
+    np.testing.assert_array_equal(asked, [[1, 1, 0], [1, 0, 0], [0, 0, 1]])  # raters 0, 1, 2; images x, y, z
+    np.testing.assert_array_equal(wins, [[1, 0, 0], [0, 0, 0], [0, 0, 1]])

@@ -157,6 +157,20 @@ class Parts:
         batch = self.options.get("batch") or subject.batch
         return replace(subject, network=network, device=self.device, precision=self.precision, batch=batch)
 
+    def _training(
+        self, keys: Sequence[str], augment: bool = False, also: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], Path]:
+        """The settings that a training depends on, and its folder; arguments as for `_fitted`."""
+        training = {key: self.settings[key] for key in (*keys, "trainer", "seed")}
+        training["data"] = {key: value for key, value in self.settings["data"].items() if key != "test_size"}
+        training["manifest"] = self.data.manifest
+        if augment:
+            training["augment"] = self.settings["training"].get("augment")
+        training |= also or {}
+        if self.preprocessing is not None:  # its resizing and cropping are for evaluation
+            training["preprocessing"] = {"mean": self.preprocessing.mean, "std": self.preprocessing.std}
+        return training, Path(self.options.paths.runs) / "trainings" / fingerprint(training)
+
     def _fitted(
         self,
         module: Classifier,
@@ -174,15 +188,7 @@ class Parts:
             data: what to train on in the configured data's place.
             also: what else the training depends on.
         """
-        training = {key: self.settings[key] for key in (*keys, "trainer", "seed")}
-        training["data"] = {key: value for key, value in self.settings["data"].items() if key != "test_size"}
-        training["manifest"] = self.data.manifest
-        if augment:
-            training["augment"] = self.settings["training"].get("augment")
-        training |= also or {}
-        if self.preprocessing is not None:  # its resizing and cropping are for evaluation
-            training["preprocessing"] = {"mean": self.preprocessing.mean, "std": self.preprocessing.std}
-        folder = Path(self.options.paths.runs) / "trainings" / fingerprint(training)
+        training, folder = self._training(keys, augment, also)
         trainer = self.options.trainer
         label = f"{self.options.dataset}-{self.options.network}-{self.options.method}-s{self.options.seed}"
         record = fit(

@@ -31,9 +31,12 @@ from xcnn.prototypes import Columns, Encoder
 from xcnn.surrogates import Surrogate, View
 from xcnn.surrogates.views import logits
 from xcnn.training.classifier import Classifier
+from xcnn.training.fit import RECORD
 from xcnn.training.protopnet import ProtoPNetTraining
 from xcnn.training.soft_tree import SoftLabels, SoftTreeTraining
 from xcnn.training.two_generators import GeneratorTraining
+
+OF_CLASSIFIERS = ("model", "penalty", "layers", "training")  # settings that a trained classifier depends on
 
 
 class Setup(Parts):
@@ -60,8 +63,7 @@ class Setup(Parts):
             sizes={int(epoch): side for epoch, side in (training.get("sizes") or {}).items()},
             **self._handling,
         )
-        keys = ("model", "penalty", "layers", "training")
-        return self._fitted(module, keys, training.max_epochs, training.get("select"))
+        return self._fitted(module, OF_CLASSIFIERS, training.max_epochs, training.get("select"))
 
     def protopnet(self) -> Subject:
         """The ProtoPNet that this configuration trains on its model, likewise loaded, resumed or trained."""
@@ -141,6 +143,15 @@ class Setup(Parts):
             weights_provenance=self.weights_provenance,
         )
         return self._placed(subject)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether `explained` finds its network's weights and need not train it.
+
+        Raises:
+            UserError: the data are not there.
+        """
+        return not self.options.get("training") or (self._training(OF_CLASSIFIERS)[1] / RECORD).is_file()
 
     def attribution(self, subject: Subject) -> Method:
         """The configured attribution method of a subject's network, with generators trained for it if it has them.

@@ -149,6 +149,48 @@ def luce_strengths(
     return np.log(strength)
 
 
+def chosen_of_shown(
+    answers: pd.DataFrame, methods: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], pd.DataFrame]:
+    """The answers that name a method, as `luce_strengths` takes them, whichever of the methods were shown.
+
+    Left out are "same", missing answers, and those to maps of other methods than these.
+
+    Args:
+        answers: columns `choice` and `sides`: the methods shown, from left to right, with | between them.
+        methods: those compared.
+
+    Returns:
+        (answers,) places of the chosen methods; (answers, methods) which were shown; the rows of `answers` behind them.
+    """
+    shown = answers["sides"].str.get_dummies("|").astype(bool)
+    others = shown.drop(columns=[name for name in methods if name in shown]).any(axis=1)
+    kept = answers["choice"].isin(methods) & ~others
+    choices = pd.Index(methods).get_indexer(pd.Index(answers["choice"][kept])).astype(np.int64)
+    return choices, shown.reindex(columns=list(methods), fill_value=False)[kept].to_numpy(), answers[kept]
+
+
+def head_to_head(answers: pd.DataFrame, first: str, second: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Which of two methods was chosen where both were shown, as `mixed_logit` takes it: two of (raters, images).
+
+    Answers for a third method are left out: in the model it does not matter to the odds of these two.
+
+    Args:
+        answers: columns `image`, `rater`, `choice` and `sides`.
+        first, second: the methods.
+
+    Returns:
+        How often the first one was chosen, and how often either was.
+    """
+    both = answers["sides"].str.split("|").map(lambda sides: {first, second} <= set(sides))
+    some = answers[both & answers["choice"].isin((first, second))]
+    (raters, of_raters), (images, of_images) = (pd.factorize(some[name]) for name in ("rater", "image"))
+    wins, asked = np.zeros((2, len(of_raters), len(of_images)))
+    np.add.at(asked, (raters, images), 1)
+    np.add.at(wins, (raters, images), (some["choice"] == first).to_numpy(float))
+    return wins, asked
+
+
 def fleiss_kappa(counts: NDArray[np.int64]) -> float:
     """Agreement of the raters beyond chance (Fleiss 1971): (images, choices) -> at most 1, 0 for chance.
 

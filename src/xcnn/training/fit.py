@@ -32,6 +32,8 @@ from xcnn.models.weights import load_weights, save_weights
 from xcnn.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from xcnn.training.classifier import Classifier
 
+RECORD = "training.json"  # written last: a folder that has it holds a finished training
+
 
 class SeedEachEpoch(Callback):
     """Reseeds torch by (seed, epoch), so that a resumed training draws what an uninterrupted one would have drawn.
@@ -116,7 +118,7 @@ def fit(
     folder = Path(folder)
     if select is not None and not len(data.val):
         raise UserError(f"selecting by {select} needs held-out training images: give the data a val_share above 0.")
-    record, weights, last = (folder / name for name in ("training.json", "network.safetensors", "last.ckpt"))
+    record, weights, last = (folder / name for name in (RECORD, "network.safetensors", "last.ckpt"))
     with locked(folder / "lock"):
         remove_leftovers(folder)
         if not record.is_file():

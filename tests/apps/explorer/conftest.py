@@ -23,8 +23,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def app(network: Any, tmp_path: Path) -> Any:
     from xcnn.apps.explorer.app import explorer
+    from xcnn.apps.explorer.loading import Networks
 
-    return explorer({"tiny": network}, tmp_path / "uploads")
+    return explorer(Networks({"tiny": network}), tmp_path / "uploads")
 
 
 @pytest.fixture

@@ -1,10 +1,6 @@
 """The explorer in a real browser: Chromium without a screen, driven by playwright; skipped where either is missing."""
 
 import io
-import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,50 +10,19 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("fastapi", reason="the explorer needs fastapi")
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-uvicorn = pytest.importorskip("uvicorn", reason="the browser tests need uvicorn")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("uvicorn", reason="the browser tests need uvicorn")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+from tests.apps.chromium import NOT_SHOWN, UNLABELLED, chromium, needs_chromium, press_until, running, tab
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+__all__ = ["chromium", "tab"]  # fixtures
+pytestmark = needs_chromium
 
 
 @pytest.fixture
 def address(app: Any) -> Iterator[str]:
-    """The address of a running server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def tab(browser: Any) -> Iterator[Any]:
-    """A page that fails the test if it asks another host for anything or meets an error."""
-    context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
-    opened, asked, errors = context.new_page(), list[str](), list[str]()
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    opened.set_default_timeout(60_000)
-    yield opened
-    assert errors == []
-    assert asked and all(url.startswith("http://127.0.0.1:") for url in asked)
+    with running(app) as found:
+        yield found
 
 
 def pictures_loaded(tab: Any) -> bool:
@@ -66,7 +31,7 @@ def pictures_loaded(tab: Any) -> bool:
     return bool(names) and all(tab.request.get(urljoin(tab.url, name)).ok for name in names)
 
 
-def test_image_to_a_shared_address_and_back(tab: Any, address: str, browser: Any) -> None:
+def test_image_to_a_shared_address_and_back(tab: Any, address: str, chromium: Any) -> None:
     tab.goto(address)
     first = tab.locator("h1").inner_text()
     tab.get_by_role("link", name="Choose an image").click()
@@ -78,7 +43,7 @@ def test_image_to_a_shared_address_and_back(tab: Any, address: str, browser: Any
     tab.get_by_role("link", name="Address of this page").click()
     shared, shown = tab.url, tab.locator("main").inner_text()
     assert "target=boat" in shared and "Filters of relu2 by their score for boat" in shown
-    other = browser.new_context(java_script_enabled=False).new_page()
+    other = chromium.new_context(java_script_enabled=False).new_page()
     other.goto(shared)
     assert other.locator("main").inner_text() == shown and pictures_loaded(other)
     while tab.url.rstrip("/") != address:
@@ -114,16 +79,10 @@ def test_keyboard_only(tab: Any, address: str) -> None:
     tab.goto(address)
     tab.keyboard.press("Tab")
     assert tab.locator(":focus").inner_text() == "Skip to the content"
-    for _ in range(40):
-        tab.keyboard.press("Tab")
-        if tab.locator(":focus").get_attribute("name") == "sign":
-            break
+    press_until(tab, lambda focus: focus.get_attribute("name") == "sign")
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("ArrowDown")
-    for _ in range(40):
-        tab.keyboard.press("Tab")
-        if tab.locator(":focus").inner_text() == "Show":
-            break
+    press_until(tab, lambda focus: focus.inner_text() == "Show")
     tab.keyboard.press("Enter")
     tab.wait_for_url("**sign=negative**")
     scores = tab.locator("section[aria-labelledby=filters] .cards").first.locator(".score").all_inner_texts()
@@ -132,16 +91,13 @@ def test_keyboard_only(tab: Any, address: str) -> None:
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_screen(browser: Any, address: str, width: int, scheme: str, tmp_path: Path) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+def test_nothing_is_wider_than_the_screen(chromium: Any, address: str, width: int, scheme: str, tmp_path: Path) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
     tab = context.new_page()
     for path in ("/", "/images"):
         tab.goto(address + path)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
-    unlabelled = (
-        "[...document.querySelectorAll('input:not([type=hidden]), select')].filter(e => !e.labels.length).length"
-    )
-    assert tab.evaluate(unlabelled) == 0
-    assert tab.evaluate("[...document.images].filter(e => !e.alt || !e.naturalWidth).length") == 0
+    assert tab.evaluate(UNLABELLED) == 0
+    assert tab.evaluate(NOT_SHOWN) == 0

@@ -14,9 +14,12 @@ pytest.importorskip("python_multipart", reason="uploads need python-multipart")
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from xcnn.apps.explorer.networks import ExplainedNetwork
 from xcnn.apps.explorer.pictures import PictureStore, Uploads, decoded
 from xcnn.apps.explorer.state import GalleryState
 from xcnn.errors import UserError
+from xcnn.language import FilterEvidence
+from xcnn.language.describer import Description
 
 
 def encoded(size: tuple[int, int] = (40, 30), kind: str = "PNG", **options: object) -> bytes:
@@ -162,3 +165,39 @@ def test_pictures_in_memory_are_bounded() -> None:
     store.put({"a": b"xxxx"})
     store.put({"c": b"xxxx"})
     assert (store.get("a"), store.get("b"), store.get("c")) == (b"xxxx", None, b"xxxx")
+
+
+def test_script_in_a_describers_reply(
+    client: TestClient, network: ExplainedNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "<script>alert(1)</script>"
+
+    class Describer:
+        def describe(self, evidence: FilterEvidence) -> Description:
+            return Description(script, (), f"{script}model", None, None, evidence.evidence_hash)
+
+    monkeypatch.setattr(network.explainer("relu3", "one"), "describer", Describer())
+    page, found = client.get("/?n=1"), client.get("/explore.json?n=1")
+    assert page.status_code == 200 and "<script" not in page.text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text and "&lt;/script&gt;model" in page.text
+    assert found.json()["filters"]["shown"][0]["text"] == script  # as data, which no browser runs
+    assert found.headers["content-type"] == "application/json"
+    for answer in (page, found):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "script-src" not in answer.headers["content-security-policy"]  # default-src 'none' stands for it
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_no_trace_is_shown(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the secret of line 40")
+
+    monkeypatch.setattr("xcnn.apps.explorer.explanations.attribution", broken)
+    for address in ("/", "/explore.json"):
+        answer = client.get(address)
+        assert answer.status_code == 500
+        assert "secret" not in answer.text and "Traceback" not in answer.text and "line 40" not in answer.text
+
+
+def test_another_host(client: TestClient) -> None:
+    assert client.get("/images", headers={"host": "rebound.example"}).status_code == 400

@@ -238,3 +238,62 @@ def test_pages_hide_the_methods(engine: Any, browser: Browser) -> None:
     client = browser()
     pages = [join(client).text, client.get("/study/maps").text, client.get("/study/maps/question").text]
     assert not [name for name in METHODS for page in pages if name in page]
+
+
+def test_traversal_and_script_in_every_parameter(engine: Any, browser: Browser) -> None:
+    from xcnn.apps.study import store
+
+    study = create(engine)
+    client = browser()
+    join(client)
+    question = asked(client)
+    assert question is not None
+    token = store.signed(study, "admin")
+    for evil in ("..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd", "<script>alert(1)</script>", "%00", "a" * 5000):
+        for path in (
+            f"/study/{evil}",
+            f"/study/{evil}/question",
+            f"/study/{evil}/admin/{token}",
+            f"/study/maps/admin/{evil}",
+            f"/study/maps/admin/{evil}/export.csv",
+            f"/study/maps/resume/{evil}",
+            f"/picture/{evil}",
+            f"/static/{evil}",
+        ):
+            reply = client.get(path)
+            assert reply.status_code == 404, path
+            assert "<script" not in reply.text and "root:" not in reply.text and "Traceback" not in reply.text
+        for form in ({"item": evil, "answer": "same"}, {"item": question[0], "answer": evil}):
+            reply = client.post("/study/maps/answer", data=form)
+            assert reply.status_code == 422 and "<script" not in reply.text
+        reply = browser().post("/study/maps/consent", data={"version": evil, "agree": "yes"})
+        assert reply.status_code == 422 and "<script" not in reply.text
+    assert asked(client) == question
+
+
+def test_script_in_what_a_study_says(engine: Any, browser: Browser) -> None:
+    from dataclasses import replace
+
+    from xcnn.apps.study import store
+
+    script = "<script>alert(1)</script>"
+    found = replace(design(), consent=script, instructions=script, question=script)
+    store.create(engine, found, [replace(each, title=script) for each in items()])
+    client = browser()
+    pages = [client.get("/study/maps"), join(client), client.get("/study/maps/question")]
+    assert all("<script" not in page.text and "&lt;script&gt;" in page.text for page in pages)
+
+
+def test_large_bodies_and_broken_pages(engine: Any, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(engine)
+    client = browser()
+    join(client)
+    assert client.post("/study/maps/answer", content=bytes(50 * 2**20)).status_code == 413
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the secret of line 40")
+
+    monkeypatch.setattr("xcnn.apps.study.store.next_question", broken)
+    reply = client.get("/study/maps/question")
+    assert reply.status_code == 500 and "secret" not in reply.text and "Traceback" not in reply.text
+    assert client.get("/study/maps", headers={"host": "rebound.example"}).status_code == 400

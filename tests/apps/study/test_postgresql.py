@@ -6,12 +6,13 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.apps.study.test_load import take_part_at_once
 from tests.apps.study.test_store import (
     take_part_through_kills,
     test_designs_that_cannot_be,
@@ -96,3 +97,9 @@ def test_migrations_make_the_tables(engine: Any) -> None:
 
 def test_a_killed_server_loses_nothing(engine: Any) -> None:
     take_part_through_kills(engine, engine.url.render_as_string())
+
+
+def test_fifteen_raters_of_250_images(engine: Any, record_property: Callable[[str, object], None]) -> None:
+    votes = take_part_at_once(engine, engine.url.render_as_string())
+    record_property("votes a second", votes)
+    print(f"PostgreSQL: {votes:.0f} votes a second")

@@ -127,10 +127,10 @@ def test_address_that_is_none() -> None:
         connect("study.db")
 
 
-def _serve(database: str, port: int) -> subprocess.Popen[bytes]:
+def serving(database: str, port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "xcnn.apps.study", "--database", database, "serve", "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(600):
+    for _ in range(3000):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return server
@@ -150,7 +150,7 @@ def take_part_through_kills(engine: Any, database: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = _serve(database, port)
+    server = serving(database, port)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as client:
             client.post("/study/maps/consent", data={"version": "1", "agree": "yes"}).raise_for_status()
@@ -167,7 +167,7 @@ def take_part_through_kills(engine: Any, database: str) -> None:
                 if len(acknowledged) in (3, 6):
                     os.kill(server.pid, signal.SIGKILL)
                     server.wait()
-                    server = _serve(database, port)
+                    server = serving(database, port)
         assert len(acknowledged) == 8
         table = export(engine, "maps")
         assert len(table) == 6 and (table["choice"] == "same").all()

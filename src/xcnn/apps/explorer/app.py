@@ -1,49 +1,51 @@
 """The explorer's addresses. A page is its address; what it shows is at `/explore.json` with the same query."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
 from xcnn.apps.explorer.explanations import Chosen, Explanations, Piece
+from xcnn.apps.explorer.loading import Networks, NotReady
 from xcnn.apps.explorer.networks import ExplainedNetwork, attribution_methods
 from xcnn.apps.explorer.pictures import PictureStore, Uploads, fitted, name_of, png
 from xcnn.apps.explorer.state import GalleryState, State
+from xcnn.apps.explorer.voting import add_voting
 from xcnn.apps.security import LOOPBACK
 from xcnn.apps.server import application, templates
 from xcnn.data.tensors import scale
 from xcnn.errors import UserError
 
 MAX_UPLOAD = 2**23  # bytes
+RETRY_SECONDS = 3  # until a page of a network that is not there yet is asked for again
 PER_PAGE = 48  # images to choose from
 
 
 def explorer(
-    networks: Mapping[str, ExplainedNetwork],
+    networks: Networks,
     uploads: Path,
     hosts: tuple[str, ...] = LOOPBACK,
     password: str | None = None,
+    votes: Engine | None = None,
 ) -> FastAPI:
     """The application.
 
     Args:
-        networks: networks to choose from, by name; the first is the default.
+        networks: networks to choose from, by name; the first is the default. Pages of one that is not there yet say so.
         uploads: folder for uploaded pictures.
         hosts, password: as for `security.secure`.
+        votes: the human study's database, into which votes on two maps go; None takes none.
     """
     pages = templates(Path(__file__).parent / "templates")
     app = application("xcnn explorer", pages, hosts, password, MAX_UPLOAD)
     kept, store, explanations = Uploads(uploads), PictureStore(), Explanations()
 
     def network_of(state: State) -> ExplainedNetwork:
-        name = state.network or next(iter(networks))
-        if name not in networks:
-            raise UserError(f"there is no network {name!r}; there are: {', '.join(networks)}.")
-        return networks[name]
+        return networks[state.network or networks.names[0]]
 
     def image_of(state: State, network: ExplainedNetwork) -> Chosen:
         data = network.subject.data
@@ -62,16 +64,28 @@ def explorer(
         store.put(piece.pictures)
         return network, piece
 
+    @app.exception_handler(NotReady)
+    def waiting(request: Request, error: NotReady) -> Response:
+        later = {"retry-after": str(RETRY_SECONDS)}
+        if request.url.path.endswith(".json"):
+            return JSONResponse({"error": str(error), "networks": error.states}, 503, later)
+        context = {"words": str(error), "states": error.states, "there": networks.there, "seconds": RETRY_SECONDS}
+        return pages.TemplateResponse(request, "waiting.html.jinja", context, 503, later)
+
     @app.get("/")
     def page(request: Request, state: Annotated[State, Query()]) -> Response:
+        if not state.network and networks.there and networks.names[0] not in networks.there:
+            return RedirectResponse("/?" + state.query(network=networks.there[0]), 303)
         network, piece = explained(state)
         context: dict[str, Any] = {
             "state": state,
             "query": state.query(),
             "page": piece.values,
-            "networks": {name: each.title for name, each in networks.items()},
+            "networks": {name: networks[name].title for name in networks.there}
+            | {name: f"{name} ({words})" for name, words in networks.states.items()},
             "network": network,
             "methods": attribution_methods(),
+            "votes": votes is not None,
             "place": int(state.image.removeprefix("test-")) if state.image.startswith("test-") else None,
         }
         return pages.TemplateResponse(request, "explore.html.jinja", context)
@@ -118,4 +132,6 @@ def explorer(
         name = kept.add(file.file.read())
         return RedirectResponse("/?" + State.parse(state).query(image=name), 303)
 
+    if votes is not None:
+        add_voting(app, pages, explained, votes)
     return app

@@ -23,6 +23,11 @@ from xcnn.fingerprint import fingerprint
 from xcnn.launch.titles import titled
 
 PREDICTIONS = 5  # classes listed
+LEGENDS = {
+    "signed": "red for, blue against the class",
+    "sequential": "bright: relevant",
+    "heat": "bright: relevant, on the image",
+}
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,7 @@ def attribution(network: ExplainedNetwork, chosen: Chosen, layer: str, target: s
     else:
         piece.values["scale"], drawn = "heat", overlay(chosen.image, found)
     piece.values["picture"] = piece.draw(drawn)
+    piece.values["legend"] = LEGENDS[piece.values["scale"]]
     return piece
 
 

@@ -7,39 +7,40 @@ export    the answers, as `experiments.pixel_ablation_cam.human_study votes.file
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
+
+import pandas as pd
 
 from xcnn.apps.server import serve, server_arguments
 from xcnn.apps.study import store, wording
 from xcnn.apps.study.app import study_app
-from xcnn.apps.study.database import connect
+from xcnn.apps.study.database import connect, default_address
 from xcnn.apps.study.votes import export
 from xcnn.errors import UserError
-from xcnn.files import writable
 
 EMBEDDED = ("recipe=shapes",)
 
 
 def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
-    address = options.database or f"sqlite:///{writable(os.environ.get('XCNN_RUNS', 'runs'))}/study.db"
-    engine = connect(address)
+    engine = connect(options.database or default_address())
     if options.command == "create":
         print(create(engine, options))
     elif options.command == "export":
-        table = export(engine, options.name)
+        table = pd.concat([export(engine, name) for name in options.name])
         table.to_csv(options.output, index=False)
         print(f"{table.shape[0]} rows in {options.output}", file=sys.stderr)
     else:
-        if not store.studies(engine):
+        if all(study.kind == "pairs" for study in store.studies(engine)):
             print("no study yet: making one on the embedded data ...")
             print(create(engine, parser().parse_args(["create", "maps", "--images", "30", "--overrides", *EMBEDDED])))
         for study in store.studies(engine):
             page = f"http://{options.host}:{options.port}/study/{study.name}"
+            where = "votes of the explorer" if study.kind == "pairs" else page
             print(
-                f"{page}\n  progress and export, for you alone: {page}/admin/{store.signed(study, 'admin')}", flush=True
+                f"{where}\n  progress and export, for you alone: {page}/admin/{store.signed(study, 'admin')}",
+                flush=True,
             )
         logging.basicConfig(level=logging.INFO)
         serve(lambda hosts, password: study_app(engine, hosts, password), options.host, options.port, options.name)
@@ -63,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         "--overrides", nargs="+", default=[], metavar="NAME=VALUE", help="of the figure's configuration: recipe=NAME"
     )
     written = commands.add_parser("export", help="write the answers as CSV")
-    written.add_argument("name")
+    written.add_argument("name", nargs="+", help="of a study; `explorer` has the votes that were given there")
     written.add_argument("--output", type=Path, default=Path("/dev/stdout"))
     return found
 

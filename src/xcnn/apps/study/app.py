@@ -1,20 +1,21 @@
 """The study's pages. A rater is known by a signed cookie, which a signed link sets again on another machine."""
 
-import hashlib
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as WaitedTooLong
 
 from xcnn.apps.security import LOOPBACK
 from xcnn.apps.server import application, templates
-from xcnn.apps.study import store
+from xcnn.apps.study import cookies, store
 from xcnn.apps.study.tables import Study
 from xcnn.apps.study.votes import export
 
-COOKIE_SECONDS = 90 * 24 * 3600
 SCORE_WORDS = {
     2: "map A is more reliable",
     1: "map A is slightly more reliable",
@@ -34,26 +35,30 @@ def study_app(engine: Engine, hosts: tuple[str, ...] = LOOPBACK, password: str |
     pages = templates(Path(__file__).parent / "templates")
     app = application("Which map fits?", pages, hosts, password, max_body=2**14)
 
-    def the_study(name: str) -> Study:
+    def any_study(name: str) -> Study:
         found = store.study_named(engine, name)
         if found is None:
             raise HTTPException(404, "There is no such study.")
         return found
 
-    def the_rater(request: Request, name: str) -> int:
-        study = the_study(name)
-        who = store.verified(study, request.cookies.get(_cookie(study), ""))
-        if who is None or not who.isdecimal() or not store.takes_part(engine, study, int(who)):
-            raise HTTPException(403, "You have not agreed to take part, or have withdrawn.")
-        return int(who)
+    def the_study(found: Annotated[Study, Depends(any_study)]) -> Study:
+        if found.kind == "pairs":
+            raise HTTPException(404, "These votes are given in the explorer.")
+        return found
 
-    def the_administrator(name: str, token: str) -> Study:
-        study = the_study(name)
+    OfStudy = Annotated[Study, Depends(the_study)]
+
+    def the_rater(request: Request, study: OfStudy) -> int:
+        rater = cookies.rater_of(request, engine, study)
+        if rater is None:
+            raise HTTPException(403, "You have not agreed to take part, or have withdrawn.")
+        return rater
+
+    def the_administrator(study: Annotated[Study, Depends(any_study)], token: str) -> Study:
         if store.verified(study, token) != "admin":
             raise HTTPException(404, "There is no such page.")
         return study
 
-    OfStudy = Annotated[Study, Depends(the_study)]
     OfRater = Annotated[int, Depends(the_rater)]
     Administered = Annotated[Study, Depends(the_administrator)]
 
@@ -62,15 +67,21 @@ def study_app(engine: Engine, hosts: tuple[str, ...] = LOOPBACK, password: str |
         answer.headers["cache-control"] = "no-store"
         return answer
 
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(WaitedTooLong)
+    def busy(request: Request, error: Exception) -> Response:
+        logging.getLogger(__name__).error("the database: %s", error)
+        words = "The database does not answer just now, and nothing was kept of this request: please send it again."
+        context = {"status": 503, "phrase": "Please wait a moment", "words": words}
+        return pages.TemplateResponse(request, "error.html.jinja", context, 503, {"retry-after": "10"})
+
     @app.get("/")
     def index(request: Request) -> Response:
-        return page(request, "index", studies=store.studies(engine))
+        return page(request, "index", studies=[each for each in store.studies(engine) if each.kind != "pairs"])
 
     @app.get("/study/{name}")
     def welcome(request: Request, study: OfStudy) -> Response:
-        who = store.verified(study, request.cookies.get(_cookie(study), ""))
-        known = who is not None and who.isdecimal() and store.takes_part(engine, study, int(who))
-        return page(request, "consent", study=study, known=known)
+        return page(request, "consent", study=study, known=cookies.rater_of(request, engine, study) is not None)
 
     @app.post("/study/{name}/consent")
     def agree(
@@ -118,7 +129,7 @@ def study_app(engine: Engine, hosts: tuple[str, ...] = LOOPBACK, password: str |
     def withdraw(request: Request, study: OfStudy, rater: OfRater) -> Response:
         store.withdraw(engine, rater)
         gone = page(request, "withdrawn", study=study)
-        gone.delete_cookie(_cookie(study), path="/")
+        cookies.forget(gone, study)
         return gone
 
     @app.get("/picture/{identifier}")
@@ -140,13 +151,7 @@ def study_app(engine: Engine, hosts: tuple[str, ...] = LOOPBACK, password: str |
     return app
 
 
-def _cookie(study: Study) -> str:
-    """Of each study its own; a name's letters are no cookie's, so its hash."""
-    return f"rater-{hashlib.sha256(study.name.encode()).hexdigest()[:12]}"
-
-
 def _known(request: Request, study: Study, token: str, onwards: str) -> Response:
     answer = RedirectResponse(f"/study/{study.name}/{onwards}", 303)
-    secure = request.url.scheme == "https"
-    answer.set_cookie(_cookie(study), token, COOKIE_SECONDS, path="/", secure=secure, httponly=True, samesite="lax")
+    cookies.remember(request, answer, study, token)
     return answer

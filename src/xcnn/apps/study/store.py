@@ -8,18 +8,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, delete, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from xcnn.apps.study import balance
+from xcnn.apps.study.database import writing
 from xcnn.apps.study.tables import SAME, SCORES, Answer, Item, Picture, Rater, Study, Task
 from xcnn.errors import UserError
 from xcnn.fingerprint import fingerprint
 
-Kind = Literal["maps", "models"]
+Kind = Literal["maps", "models", "pairs"]
 Outcome = Literal["given", "given before", "refused"]
-ATTEMPTS = 20  # to get a number of one's own, when many consent at once
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class Design:
 
     Args:
         name: of the study, in its address: letters, digits, - and _.
-        kind: `maps` (choose among them, or "same") or `models` (compare two, from -2 to +2).
+        kind: `maps` (choose among them, or "same"), `models` (compare two, from -2 to +2) or, of the explorer's votes,
+            `pairs` (choose among the two that were shown, or "same").
         choices: the methods or the two models, which raters do not see named.
         per_rater: images for each rater, practice and checks not counted.
         seed: random seed of orders and sides.
@@ -83,26 +83,18 @@ def create(engine: Engine, design: Design, items: Sequence[NewItem]) -> str:
         UserError: the design cannot be carried out, or the study is there already.
     """
     _check(design, items)
-    frozen = {
+    decided = {
         **asdict(design),
         "items": [
             [i.image, i.title, i.role, i.expected, {c: hashlib.sha256(p).hexdigest() for c, p in i.pictures.items()}]
             for i in items
         ],
     }
-    digest = fingerprint(frozen)
-    with Session(engine) as session, session.begin():
+    study = frozen(design, decided)
+    digest = study.design_hash
+    with writing(engine) as session:
         if session.scalar(select(Study.id).where(Study.name == design.name)):
             raise UserError(f"there is a study {design.name!r} already: choose another name.")
-        study = Study(
-            name=design.name,
-            kind=design.kind,
-            choices=list(design.choices),
-            design=frozen,
-            design_hash=digest,
-            secret=secrets.token_hex(32),
-            created=datetime.now(UTC),
-        )
         session.add(study)
         session.flush()
         for new in items:
@@ -114,6 +106,19 @@ def create(engine: Engine, design: Design, items: Sequence[NewItem]) -> str:
                 for choice, content in new.pictures.items()
             )
     return digest
+
+
+def frozen(design: Design, decided: dict[str, Any]) -> Study:
+    """A study that is not in a database yet, with its secret and the hash of all that was decided before."""
+    return Study(
+        name=design.name,
+        kind=design.kind,
+        choices=list(design.choices),
+        design=decided,
+        design_hash=fingerprint(decided),
+        secret=secrets.token_hex(32),
+        created=datetime.now(UTC),
+    )
 
 
 def _check(design: Design, items: Sequence[NewItem]) -> None:
@@ -165,29 +170,24 @@ def consent(engine: Engine, study: Study, version: str) -> int:
     design = study.design
     if version != design["consent_version"]:
         raise UserError("the consent form has changed since you opened it: please read it again.")
-    for _ in range(ATTEMPTS):
-        try:
-            with Session(engine) as session, session.begin():
-                last = session.scalar(select(func.max(Rater.number)).where(Rater.study_id == study.id))
-                number = 0 if last is None else last + 1
-                rater = Rater(study_id=study.id, number=number, consent_version=version, consented=datetime.now(UTC))
-                session.add(rater)
-                session.flush()
-                items = session.execute(
-                    select(Item.id, Item.role).where(Item.study_id == study.id).order_by(Item.id)
-                ).all()
-                of = {role: [i for i, r in items if r == role] for role in ("practice", "image", "check")}
-                shown = balance.block(of["image"], number, design["per_rater"], design["seed"])
-                others = {role: [(item, item + number) for item in of[role]] for role in ("practice", "check")}
-                order = [*others["practice"], *balance.with_checks(shown, others["check"])]
-                session.add_all(
-                    Task(rater_id=rater.id, item_id=item, place=place, sides=balance.sides(study.choices, turn))
-                    for place, (item, turn) in enumerate(order)
-                )
-                return rater.id
-        except IntegrityError:  # somebody else took the number
-            continue
-    raise UserError("too many people are beginning at once: please try again.")
+    with writing(engine) as session:
+        own = select(Study.id).where(Study.id == study.id)
+        session.execute(own.with_for_update(key_share=True))  # PostgreSQL: one number at a time
+        last = session.scalar(select(func.max(Rater.number)).where(Rater.study_id == study.id))
+        number = 0 if last is None else last + 1
+        rater = Rater(study_id=study.id, number=number, consent_version=version, consented=datetime.now(UTC))
+        session.add(rater)
+        session.flush()
+        items = session.execute(select(Item.id, Item.role).where(Item.study_id == study.id).order_by(Item.id)).all()
+        of = {role: [i for i, r in items if r == role] for role in ("practice", "image", "check")}
+        shown = balance.block(of["image"], number, design["per_rater"], design["seed"])
+        others = {role: [(item, item + number) for item in of[role]] for role in ("practice", "check")}
+        order = [*others["practice"], *balance.with_checks(shown, others["check"])]
+        session.add_all(
+            Task(rater_id=rater.id, item_id=item, place=place, sides=balance.sides(study.choices, turn))
+            for place, (item, turn) in enumerate(order)
+        )
+        return rater.id
 
 
 def takes_part(engine: Engine, study: Study, rater: int) -> bool:
@@ -198,8 +198,8 @@ def takes_part(engine: Engine, study: Study, rater: int) -> bool:
 
 
 def next_question(engine: Engine, study: Study, rater: int) -> Question | None:
-    """The first task without an answer, whose showing is noted; None at the end."""
-    with Session(engine) as session, session.begin():
+    """The first task without an answer, whose first showing is noted; None at the end."""
+    with Session(engine) as session:
         given = select(Answer.item_id).where(Answer.rater_id == rater)
         tasks = session.scalar(select(func.count()).where(Task.rater_id == rater)) or 0
         answered = session.scalar(select(func.count()).where(Answer.rater_id == rater)) or 0
@@ -208,13 +208,17 @@ def next_question(engine: Engine, study: Study, rater: int) -> Question | None:
         )
         if task is None:
             return None
-        if task.shown is None:
-            task.shown = datetime.now(UTC)
         item = session.get_one(Item, task.item_id)
         rows = session.execute(select(Picture.choice, Picture.id).where(Picture.item_id == item.id)).all()
         pictures = {row.choice: row.id for row in rows}
         sides = [pictures[choice] for choice in task.sides]
-        return Question(item.id, item.title, item.role, pictures[""], sides, answered, tasks)
+        found = Question(item.id, item.title, item.role, pictures[""], sides, answered, tasks)
+        first, place = task.shown is None, task.id
+    if first:
+        with writing(engine) as session:
+            now = datetime.now(UTC)
+            session.execute(update(Task).where(Task.id == place, Task.shown.is_(None)).values(shown=now))
+    return found
 
 
 def answer(engine: Engine, study: Study, rater: int, item: int, given: str) -> Outcome:
@@ -226,30 +230,21 @@ def answer(engine: Engine, study: Study, rater: int, item: int, given: str) -> O
     Raises:
         UserError: the rater was not asked this item, or the answer is none.
     """
-    try:
-        with Session(engine) as session, session.begin():
-            task = session.scalar(select(Task).where(Task.rater_id == rater, Task.item_id == item))
-            if task is None:
-                raise UserError("you were not asked about this image.")
-            value = _value(study, task.sides, given)
-            seconds = None
-            if task.shown is not None:
-                seconds = (datetime.now(UTC) - task.shown.replace(tzinfo=task.shown.tzinfo or UTC)).total_seconds()
-            session.add(
-                Answer(
-                    study_id=study.id,
-                    rater_id=rater,
-                    item_id=item,
-                    answer=value,
-                    seconds=seconds,
-                    given=datetime.now(UTC),
-                )
-            )
-        return "given"
-    except IntegrityError:
-        with Session(engine) as session:
-            before = session.scalar(select(Answer.answer).where(Answer.rater_id == rater, Answer.item_id == item))
-        return "given before" if before == value else "refused"
+    with writing(engine) as session:
+        found = select(Task).join(Rater, Rater.id == Task.rater_id).where(Task.rater_id == rater, Task.item_id == item)
+        task = session.scalar(found.with_for_update())  # PostgreSQL: a rater's answers and withdrawal one at a time
+        if task is None:
+            raise UserError("you were not asked about this image.")
+        value = _value(study, task.sides, given)
+        before = session.scalar(select(Answer.answer).where(Answer.rater_id == rater, Answer.item_id == item))
+        if before is not None:
+            return "given before" if before == value else "refused"
+        now = datetime.now(UTC)
+        seconds = None
+        if task.shown is not None:
+            seconds = (now - task.shown.replace(tzinfo=task.shown.tzinfo or UTC)).total_seconds()
+        session.add(Answer(study_id=study.id, rater_id=rater, item_id=item, answer=value, seconds=seconds, given=now))
+    return "given"
 
 
 def _value(study: Study, sides: Sequence[str], given: str) -> str:
@@ -266,10 +261,10 @@ def _value(study: Study, sides: Sequence[str], given: str) -> str:
 
 def withdraw(engine: Engine, rater: int) -> None:
     """Delete all that a rater answered; the consent and its withdrawal stay, so that the place is not filled again."""
-    with Session(engine) as session, session.begin():
+    with writing(engine) as session:
+        session.get_one(Rater, rater, with_for_update=True).withdrawn = datetime.now(UTC)
         session.execute(delete(Answer).where(Answer.rater_id == rater))
         session.execute(delete(Task).where(Task.rater_id == rater))
-        session.get_one(Rater, rater).withdrawn = datetime.now(UTC)
 
 
 def picture(engine: Engine, name: str) -> bytes | None:

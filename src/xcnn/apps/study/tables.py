@@ -18,8 +18,9 @@ class Base(DeclarativeBase):
 class Study(Base):
     """One study, frozen when it is made: `design` is all that was decided before, `design_hash` its hash.
 
-    `kind` is `maps` (choose among maps, or "same") or `models` (compare two, from -2 to +2); `choices` are the
-    methods or the models; `secret` signs the raters' links and the administrator's.
+    `kind` is `maps` (choose among maps, or "same"), `models` (compare two, from -2 to +2) or `pairs` (the explorer's
+    votes: choose among any two maps, or "same"); `choices` are the methods or the models, none of `pairs`, whose tasks
+    have their own; `secret` signs the raters' links and the administrator's.
     """
 
     __tablename__ = "studies"

@@ -10,15 +10,20 @@ from xcnn.errors import UserError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-COLUMNS = {"maps": ["image", "rater", "choice"], "models": ["image", "rater", "left", "score"]}
+COLUMNS = {
+    "maps": ["image", "rater", "choice"],
+    "pairs": ["image", "rater", "choice"],
+    "models": ["image", "rater", "left", "score"],
+}
 BESIDE = ["study", "excluded", "place", "sides", "seconds"]  # of each answer, for other analyses
 
 
 def export(engine: "Engine", name: str) -> pd.DataFrame:
     """A row for each rater and image that was asked, its answer missing where there is none yet.
 
-    Columns are those that `vote_counts` or `model_comparison` takes, then `BESIDE`. `excluded` says that the rater
-    failed more attention checks than the design allows. Practice and checks are left out, and who withdrew.
+    Columns are those that `vote_counts`, `chosen_of_shown` or `model_comparison` takes, then `BESIDE`. `excluded` says
+    that the rater failed more attention checks than the design allows. Practice and checks are left out, and who
+    withdrew.
 
     Raises:
         UserError: there is no such study.
