@@ -49,14 +49,14 @@ def test_a_few_steps_lower_the_loss_and_reach_every_weight(texts: str) -> None:
     optimizer = torch.optim.Adam(module.parameters(), 3e-3)
     batch = (data.train.images[:32].float() / 255, data.train.labels[:32])
     losses = []
-    for _ in range(40):
+    for _ in range(20):
         torch.manual_seed(0)  # the same sentences in each step
         optimizer.zero_grad()
         loss = module.training_step(batch, 0)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     if texts == "rationales":
         assert all(parameter.grad is not None and parameter.grad.any() for parameter in module.parameters())
 

@@ -48,7 +48,7 @@ def test_gains_are_over_the_filters_that_live_in_both() -> None:
 def test_a_dead_layer_is_left_out_of_the_means_and_of_the_gains() -> None:
     data = Shapes(n_train=20, n_test=20)
     data.setup()
-    shown, held_out = (Sample.of(each, data.classes, 12, 0) for each in (data.train, data.test))
+    shown, held_out = (Sample.of(each, data.classes, 6, 0) for each in (data.train, data.test))
     torch.manual_seed(0)
     plain, dead = conv3(10).eval(), conv3(10).eval()
     with torch.no_grad():
