@@ -18,6 +18,7 @@ from xcnn.evaluation.rationales import examples, gains, majority, outcomes, with
 from xcnn.evaluation.subject import networks
 from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
+from xcnn.report.verdicts import spread
 
 OWN = "rationales"
 CONTROLS = ("class_names", "shuffled_rationales")
@@ -44,6 +45,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    by_method = {row.method: row for row in rows}
     return Summary(
         "DeConvolve, section 5: a dual encoder on images and rationales",
         columns=[
@@ -66,7 +68,11 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             for control in CONTROLS
             for side in ("texts", "images")
         ],
-        facts={"by_method": {row.method: row for row in rows}, "claim_digits": 3},
+        facts={
+            "by_method": by_method,
+            "binds": OWN in by_method and spread(by_method[OWN], "swap_colours").low > 0.5,
+            "claim_digits": 3,
+        },
     )
 
 

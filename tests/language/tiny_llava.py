@@ -20,21 +20,22 @@ from transformers import (
 )
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
+ENOUGH = 0.003  # the loss of a model that tells the colours apart
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant: {% endif %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 
 
-def make(folder: Path, question: str, n_pictures: int, steps: int = 80) -> float:
+def make(folder: Path, question: str, n_pictures: int, steps: int = 400) -> float:
     """Leave model, tokenizer and processor in a folder; the loss of the last step of the training.
 
     Args:
         folder: where to.
         question: the prompt that the model is trained on.
         n_pictures: number of pictures that come with it.
-        steps: of the training, each on all colours.
+        steps: most steps of the training, each on all colours.
     """
     torch.manual_seed(0)
     processor = _processor(question)
@@ -58,7 +59,7 @@ def make(folder: Path, question: str, n_pictures: int, steps: int = 80) -> float
     prompt = processor.apply_chat_template([{"role": "user", "content": asked}], add_generation_prompt=True)
     pictures = [[Image.fromarray(np.full((224, 224, 3), rgb, np.uint8))] * n_pictures for rgb in COLOURS.values()]
     inputs = processor(
-        images=pictures, text=[f"{prompt}{name}</s>" for name in COLOURS], padding=True, return_tensors="pt"
+        images=pictures, text=[f"{prompt} {name}</s>" for name in COLOURS], padding=True, return_tensors="pt"
     )
     start = len(processor(images=pictures[:1], text=[prompt])["input_ids"][0])
     labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
@@ -67,11 +68,13 @@ def make(folder: Path, question: str, n_pictures: int, steps: int = 80) -> float
     for _ in range(steps):
         optimizer.zero_grad()
         loss = model(**inputs, labels=labels).loss
+        if loss.item() < ENOUGH:
+            break
         loss.backward()
         optimizer.step()
     model.eval().save_pretrained(folder)
     processor.save_pretrained(folder)
-    return float(loss)
+    return loss.item()
 
 
 def _processor(question: str) -> LlavaProcessor:
