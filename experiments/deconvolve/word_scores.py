@@ -1,5 +1,6 @@
 """What `deconvolve/words` records of each network, and what it makes of the records."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -62,7 +63,10 @@ def describe_layers(
 
 
 def network_values(subject: Subject, found: Mapping[str, LayerWords]) -> dict[str, float]:
-    """Means over the filters of each layer (`<name>.<layer>`) and over layers (`<name>`); the share of dead filters."""
+    """Means over the filters of each layer (`<name>.<layer>`) and over layers (`<name>`); the share of dead filters.
+
+    A layer without a live filter has no words: its means are NaN, and the mean over layers is of the others.
+    """
     by_layer: dict[str, dict[str, float]] = {}
     for layer, one in found.items():
         activity = measure_activity(subject.network, layer, subject.data.test_dataloader(), len(subject.data.classes))
@@ -70,7 +74,8 @@ def network_values(subject: Subject, found: Mapping[str, LayerWords]) -> dict[st
         by_layer[layer] |= {"dead": activity.dead_share, "described": float(len(one.words.filters))}
     values = {f"{name}.{layer}": value for layer, each in by_layer.items() for name, value in each.items()}
     for name in next(iter(by_layer.values())):
-        values[name] = fmean(each[name] for each in by_layer.values())
+        defined = [each[name] for each in by_layer.values() if not math.isnan(each[name])]
+        values[name] = fmean(defined) if defined else math.nan
     return {name: float(value) for name, value in values.items()}
 
 

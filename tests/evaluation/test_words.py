@@ -1,5 +1,6 @@
 """Words about filters, described on some images and scored on others: planted filters, controls, parts."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -8,7 +9,17 @@ import torch
 
 from tests.evaluation.test_feature_maps import subject_of
 from xcnn.data.shapes import PARTS, Shapes
-from xcnn.evaluation.words import Responses, Sample, Words, best_words, planted, put_into_words, respond, score_words
+from xcnn.evaluation.words import (
+    SCORES,
+    Responses,
+    Sample,
+    Words,
+    best_words,
+    planted,
+    put_into_words,
+    respond,
+    score_words,
+)
 from xcnn.language import Claim, Describer, Description, FilterEvidence, MeasuredDescriber
 from xcnn.models import conv3
 
@@ -124,13 +135,29 @@ def test_parts_that_are_named_are_checked_against_the_masks(samples: tuple[Sampl
     wheels = Claim("part", "wheel")
     words = scored(samples, Told([wheels, wheels]), [wheels, Claim("part", "eye")])[0]
     found = words.claims()
+    assert found.pop("largest_part") >= 0
     assert found == {
-        "claims": 6, "supported": 0.5, "contradicted": 0.5, "untestable": 0,
-        "on_part": 1, "names_part": 1, "right_part": 0.5,
+        "claims": 6, "supported": 0.5, "contradicted": 0.5, "untestable": 0, "on_part": 1, "names_part": 1,
+        "right_part": 0.5, "shuffled_part": 0.5, "commonest_part": 0.5,
     }  # fmt: skip
+    heads = Claim("part", "head")  # the largest part of a face, as a wheel is of nothing
+    both = scored(samples, Told([wheels, heads]), [wheels, heads])[0].claims()
+    assert (both["right_part"], both["shuffled_part"]) == (1, 0)
+    assert (both["commonest_part"], both["largest_part"]) == (0.5, 0.5)
     silent = scored(samples, MeasuredDescriber(), [wheels, Claim("part", "eye")])[0].claims()
     assert (silent["supported"], silent["on_part"], silent["names_part"], silent["right_part"]) == (1, 1, 0, 0)
     assert "wheel" in PARTS
+
+
+def test_a_layer_without_a_live_filter_has_no_words(samples: tuple[Sample, Sample]) -> None:
+    silent = [Responses(one, torch.zeros(len(one.images), 3, 8, 8), one.labels) for one in samples]
+    words = put_into_words(silent[0], silent[0].live, "relu", torch.rand(10, 3), MeasuredDescriber(), 3)
+    best = best_words(silent[0], samples[0].scenes(SIZE), words.filters)
+    rows = score_words(words, best, silent[1], samples[1].scenes(SIZE))
+    assert (words.filters, best, len(rows)) == ([], [], 0)
+    assert list(rows) == [*SCORES] and set(SCORES) == set(scored(samples, MeasuredDescriber())[2])
+    claims = words.claims()
+    assert claims.pop("claims") == 0 and all(math.isnan(value) for value in claims.values())
 
 
 def test_without_masks_a_part_is_untestable(samples: tuple[Sample, Sample]) -> None:

@@ -21,6 +21,8 @@ from xcnn.models.capture import capture
 
 METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"pearson": correlations, "auprc": average_precisions}
 BEST_WORD = "best_word"
+CONTROLS = ("shuffled", "net", "image", BEST_WORD, "centre", "constant")
+SCORES = (*(f"{name}{end}" for name in METRICS for end in ("", *(f"_{each}" for each in CONTROLS))), "which")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,29 +123,51 @@ class Words:
         """What becomes of the claims when they are checked again, and of those that name a part.
 
         Returns:
-            `claims`, their number, and the shares of them that are `supported`, `contradicted` and `untestable`. Of the
-            descriptions of a map that lies on a part: `on_part`, their share of all, NaN without masks; `names_part`
-            and `right_part`, the shares of them that name a part, and the right one.
+            `claims`, their number, and the shares of them that are `supported`, `contradicted` and `untestable`; NaN
+            where nothing is claimed. Of the descriptions of a map that lies on a part: `on_part`, their share of all,
+            NaN without masks; `names_part` and `right_part`, the shares of them that name a part, and the right one.
+            Controls for the last, without any look at the map: `shuffled_part`, the next filter's words;
+            `commonest_part`, always the part that most maps lie on; `largest_part`, the largest of the image.
         """
         outcomes: list[str] = []
-        parts: list[tuple[bool, bool]] = []
-        n = 0
-        for evidence, descriptions, masks in zip(self.evidence, self.descriptions, self.masks, strict=True):
-            for one, description, mask in zip(evidence, descriptions, masks, strict=True):
-                verdicts = verify(description, one, mask)
-                outcomes += [verdict.outcome for verdict in verdicts]
-                n += 1
-                if mask is not None and lies_on(one, mask) not in (None, BACKGROUND):
-                    named = [each for each in verdicts if each.claim.kind == "part" and each.claim.value in PARTS]
-                    parts.append((bool(named), any(each.outcome == "supported" for each in named)))
-        shares = {name: outcomes.count(name) / max(1, len(outcomes)) for name in _OUTCOMES}
-        names, right = np.mean(parts, axis=0).tolist() if parts else (np.nan, np.nan)
+        truth: list[str] = []
+        parts: list[tuple[bool, bool, bool, bool]] = []
+        several = list(zip(self.evidence, self.descriptions, self.masks, strict=True))
+        for place, (evidence, descriptions, masks) in enumerate(several):
+            others = self.descriptions[(place + 1) % len(several)]
+            for index, (one, description, mask) in enumerate(zip(evidence, descriptions, masks, strict=True)):
+                outcomes += [verdict.outcome for verdict in verify(description, one, mask)]
+                lies = None if mask is None else lies_on(one, mask)
+                if mask is None or lies in (None, BACKGROUND):
+                    continue
+                truth.append(str(lies))
+                said, other = _parts(description), _parts(others[index % len(others)])
+                parts.append((bool(said), lies in said, lies in other, lies == _largest(mask)))
+        shares = {name: outcomes.count(name) / len(outcomes) if outcomes else np.nan for name in _OUTCOMES}
+        names, right, shuffled, largest = np.mean(parts, axis=0).tolist() if parts else [np.nan] * 4
         known = any(mask is not None for masks in self.masks for mask in masks)
-        on_part = len(parts) / n if known else np.nan
-        return {"claims": len(outcomes), **shares, "on_part": on_part, "names_part": names, "right_part": right}
+        return {
+            "claims": len(outcomes),
+            **shares,
+            "on_part": len(parts) / sum(map(len, self.evidence)) if known else np.nan,
+            "names_part": names,
+            "right_part": right,
+            "shuffled_part": shuffled,
+            "commonest_part": max(map(truth.count, truth)) / len(truth) if truth else np.nan,
+            "largest_part": largest,
+        }
 
 
 _OUTCOMES = ("supported", "contradicted", "untestable")
+
+
+def _parts(description: Description) -> set[str]:
+    """The parts that a description names."""
+    return {claim.value for claim in description.claims if claim.kind == "part" and claim.value in PARTS}
+
+
+def _largest(mask: PartMasks) -> str:
+    return mask.names[int(np.bincount(mask.labels.ravel(), minlength=2)[1:].argmax())]
 
 
 def put_into_words(
@@ -218,11 +242,13 @@ def score_words(words: Words, best: Sequence[Claim], held_out: Responses, scenes
         scenes: these images, in the layer's cells.
 
     Returns:
-        A row for each filter. `pearson` and `auprc` of its words; `<metric>_shuffled`, the mean over the words of all
-        other filters; `_image`, of words about the same images without the filter; `_centre`, of one place for all
-        images, a Gaussian in the middle; `_constant`; `_best_word`; and `<metric>_net`, less shuffled. `which`: the
-        same as `pearson` between the means over each image, of which images alone.
+        A row for each filter, none where no filter is live. `pearson` and `auprc` of its words; `<metric>_shuffled`,
+        the mean over the words of all other filters; `_image`, of words about the same images without the filter;
+        `_centre`, of one place for all images, a Gaussian in the middle; `_constant`; `_best_word`; and `<metric>_net`,
+        less shuffled. `which`: the same as `pearson` between the means over each image, of which images alone.
     """
+    if not words.filters:
+        return pd.DataFrame(columns=list(SCORES), dtype=float)
     actual = held_out.cells[list(words.filters)]
     shape = scenes.shape
 

@@ -121,8 +121,10 @@ def _min_max(values: Floats) -> Floats:
 def _resize(values: Floats, size: tuple[int, int]) -> Floats:
     """Values (..., h, w) interpolated bilinearly to `size`, corners not aligned; + - * / alone, one value at a time."""
     (above, below, down), (left, right, across) = map(_neighbours, values.shape[-2:], size)
-    rows = values[..., above, :] * (1 - down)[:, None] + values[..., below, :] * down[:, None]
-    return rows[..., left] * (1 - across) + rows[..., right] * across
+    upper, lower = values[..., above, :], values[..., below, :]
+    rows = upper + (lower - upper) * down[:, None]
+    first, second = rows[..., left], rows[..., right]
+    return first + (second - first) * across
 
 
 def _neighbours(cells: int, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:

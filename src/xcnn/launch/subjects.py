@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from xcnn.attribution import Method
+from xcnn.data.rationales import LONGEST, VOCABULARY, Rationales
 from xcnn.errors import UserError
 from xcnn.evaluation.prototypes import training_share
 from xcnn.evaluation.subject import Subject
@@ -23,7 +24,7 @@ from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.language import Describer
 from xcnn.launch.compose import build
 from xcnn.launch.parts import Parts
-from xcnn.models import fold_batch_norm
+from xcnn.models import DualEncoder, fold_batch_norm
 from xcnn.models.generators import GeneratorPair
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.models.soft_tree import SoftDecisionTree
@@ -33,6 +34,7 @@ from xcnn.surrogates.views import logits
 from xcnn.training.classifier import Classifier
 from xcnn.training.fit import RECORD
 from xcnn.training.protopnet import ProtoPNetTraining
+from xcnn.training.rationales import RationaleTraining
 from xcnn.training.soft_tree import SoftLabels, SoftTreeTraining
 from xcnn.training.two_generators import GeneratorTraining
 
@@ -94,6 +96,20 @@ class Setup(Parts):
             also["teacher"] = teacher.training["fingerprint"]
         subject = other._fitted(module, ("soft_tree",), chosen.max_epochs, data=data, also=also)
         return self._placed(replace(subject, normalise=nn.Identity(), data=other.data)), teacher
+
+    def dual_encoder(self) -> Subject:
+        """The dual encoder that this configuration trains on images and rationales; its data have facts for labels.
+
+        Raises:
+            UserError: the data set has no rationales.
+        """
+        chosen = self.options.rationales
+        data = Rationales(self.data, shuffled=chosen.texts == "shuffled_rationales")
+        data.setup()
+        torch.manual_seed(self.options.seed)
+        network: DualEncoder = build(self._cfg.rationales.network)(data.input_size, len(VOCABULARY), LONGEST)
+        module: RationaleTraining = build(self._cfg.rationales.training)(network, texts=chosen.texts)
+        return replace(self._fitted(module, ("rationales",), chosen.max_epochs, data=data), data=data)
 
     def prototyped(self) -> Subject:
         """The configured prototypes of the configured network: loaded if some cell fitted them before, else fitted.

@@ -4,6 +4,7 @@ from xcnn.models.backbones import Preprocessing, backbone
 from xcnn.models.capture import capture
 from xcnn.models.conv3 import conv3
 from xcnn.models.depth import deep_network
+from xcnn.models.dual_encoder import DualEncoder
 from xcnn.models.fine_tuned import fine_tuned, recalibrate_batch_norm
 from xcnn.models.fold import fold_batch_norm
 from xcnn.models.generators import GeneratorPair
@@ -13,6 +14,7 @@ from xcnn.models.vgg import small_vgg16, vgg16_for
 from xcnn.models.weights import load_weights, save_weights, weights_hash, weights_provenance
 
 __all__ = [
+    "DualEncoder",
     "GeneratorPair",
     "Preprocessing",
     "ProtoPNet",

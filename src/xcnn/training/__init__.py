@@ -7,6 +7,7 @@ from xcnn.training.concise import ConcisePenalty, area, concise_terms, dispersio
 from xcnn.training.features import FeatureData, cached
 from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining
+from xcnn.training.rationales import RationaleTraining
 from xcnn.training.schedules import cosine
 from xcnn.training.two_generators import GeneratorTraining
 
@@ -17,6 +18,7 @@ __all__ = [
     "FlipCrop",
     "GeneratorTraining",
     "ProtoPNetTraining",
+    "RationaleTraining",
     "ResizedCrop",
     "area",
     "cached",
