@@ -7,6 +7,7 @@ from xcnn.data.imagenet import ImageNetVal
 from xcnn.data.imagenette import Imagenette
 from xcnn.data.mnist import MNIST
 from xcnn.data.pictures import PictureBatch, PictureFiles, Pictures, PictureTensors
+from xcnn.data.planted_mark import PlantedMark
 from xcnn.data.shapes import PARTS, Shapes
 from xcnn.data.stl10 import STL10
 from xcnn.data.tensors import EpochOrder, Labelled, TensorDataModule, scale
@@ -27,6 +28,7 @@ __all__ = [
     "PictureFiles",
     "PictureTensors",
     "Pictures",
+    "PlantedMark",
     "Shapes",
     "ShapesPresence",
     "TensorDataModule",

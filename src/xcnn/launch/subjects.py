@@ -32,6 +32,7 @@ from xcnn.surrogates import Surrogate, View
 from xcnn.surrogates.views import logits
 from xcnn.training.classifier import Classifier
 from xcnn.training.protopnet import ProtoPNetTraining
+from xcnn.training.right_reasons import Feedback, RightReasons
 from xcnn.training.soft_tree import SoftLabels, SoftTreeTraining
 from xcnn.training.two_generators import GeneratorTraining
 
@@ -48,20 +49,24 @@ class Setup(Parts):
 
         In eval mode on the CPU, to be measured in float32.
         """
-        training = self._cfg.training
+        training, penalty = self._cfg.training, build(self._cfg.penalty)
+        taught = Feedback(self.data, penalty.given(self.data)) if isinstance(penalty, RightReasons) else None
+        if taught is not None:
+            taught.setup()
         torch.manual_seed(self.options.seed)
         module = Classifier(
             self._trainable(),
             self.optimizer(),
             data_term=training.data_term,
-            penalty=build(self._cfg.penalty),
+            penalty=penalty,
             layers=self.options.layers,
             schedule=self.schedule(),
             sizes={int(epoch): side for epoch, side in (training.get("sizes") or {}).items()},
             **self._handling,
         )
         keys = ("model", "penalty", "layers", "training")
-        return self._fitted(module, keys, training.max_epochs, training.get("select"))
+        also = None if taught is None else {"feedback": taught.digest}
+        return self._fitted(module, keys, training.max_epochs, training.get("select"), data=taught, also=also)
 
     def protopnet(self) -> Subject:
         """The ProtoPNet that this configuration trains on its model, likewise loaded, resumed or trained."""

@@ -7,6 +7,7 @@ from xcnn.training.concise import ConcisePenalty, area, concise_terms, dispersio
 from xcnn.training.features import FeatureData, cached
 from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining
+from xcnn.training.right_reasons import Feedback, RightReasons
 from xcnn.training.schedules import cosine
 from xcnn.training.two_generators import GeneratorTraining
 
@@ -14,10 +15,12 @@ __all__ = [
     "Classifier",
     "ConcisePenalty",
     "FeatureData",
+    "Feedback",
     "FlipCrop",
     "GeneratorTraining",
     "ProtoPNetTraining",
     "ResizedCrop",
+    "RightReasons",
     "area",
     "cached",
     "concise_terms",

@@ -1,4 +1,4 @@
-"""LightningModule of a classifier: a data term, and an optional penalty on feature maps."""
+"""LightningModule of a classifier: a data term, and an optional penalty on feature maps or on input gradients."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +16,7 @@ from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.errors import Diverged, UserError
 from xcnn.models.capture import capture
 from xcnn.training.concise import ConcisePenalty
+from xcnn.training.right_reasons import FEEDBACK, RightReasons
 
 DataTerm = Literal["cross_entropy", "mse"]
 
@@ -35,13 +36,14 @@ DATA_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cr
 
 
 class Classifier(LightningModule):
-    """Minimises the sum of a data term and a penalty on feature maps.
+    """Minimises the sum of a data term and a penalty on feature maps, or on the gradient of the input.
 
     Args:
         network: classifier, images (N, C, H, W) to logits (N, classes).
         optimizer: constructor of the optimiser from parameters, e.g. `functools.partial(torch.optim.Adam, lr=1e-3)`.
         data_term: loss on the logits: "cross_entropy", or "mse" on the softmax.
-        penalty: penalty on the feature maps of `layers`; None for the data term alone.
+        penalty: penalty on the feature maps of `layers`, or `RightReasons` on the input's gradient, for which batches
+            have masks (`Feedback`); None for the data term alone.
         layers: names of the post-ReLU layers whose feature maps are penalised.
         channels_last: whether images and weights have that memory format; a matter of speed, and of rounding.
         normalise: map from images in [0, 1] to the network's input, in training and in evaluation; None for identity.
@@ -61,7 +63,7 @@ class Classifier(LightningModule):
         network: nn.Module,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         data_term: DataTerm = "cross_entropy",
-        penalty: ConcisePenalty | None = None,
+        penalty: ConcisePenalty | RightReasons | None = None,
         layers: Sequence[str] = (),
         channels_last: bool = False,
         normalise: Callable[[Tensor], Tensor] | None = None,
@@ -72,8 +74,10 @@ class Classifier(LightningModule):
         super().__init__()
         if data_term not in DATA_TERMS:
             raise UserError(f"unknown data term {data_term!r}; there are: {', '.join(DATA_TERMS)}.")
-        if penalty is not None and not layers:
+        if penalty is not None and not isinstance(penalty, RightReasons) and not layers:
             raise UserError("a penalty needs the names of the layers that it penalises: give layers=[...].")
+        if isinstance(penalty, RightReasons) and (augment is not None or sizes):
+            raise UserError("feedback is on images as they are: train without augmentation and without other sizes.")
         self.sizes = dict(sorted((sizes or {}).items()))
         if self.sizes and (0 not in self.sizes or min(self.sizes.values()) < 1 or min(self.sizes) < 0):
             raise UserError(f"sizes needs a positive side from epoch 0 on, not {self.sizes}.")
@@ -101,13 +105,16 @@ class Classifier(LightningModule):
             images = F.interpolate(images, (begun[-1], begun[-1]), mode="bilinear", antialias=True)
         return images
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         images, labels = self.training_images(batch[0]), batch[1]
-        with capture(self.network, self.layers if self.penalty is not None else ()) as maps:
-            data_term = self.data_term(self(images).float(), labels)
-        loss = data_term
+        guided = isinstance(self.penalty, RightReasons)
+        images.requires_grad_(guided)
+        with capture(self.network, () if guided or self.penalty is None else self.layers) as maps:
+            logits = self(images).float()
+        loss = data_term = self.data_term(logits, labels)
         if self.penalty is not None:
-            penalty, parts = self.penalty([maps[layer] for layer in self.layers], self.current_epoch)
+            found = (images, logits, batch[2]) if guided else ([maps[k] for k in self.layers], self.current_epoch)
+            penalty, parts = self.penalty(*found)
             loss = data_term + penalty
             self.log_dict({f"train/{name}": value for name, value in parts.items()}, on_step=False, on_epoch=True)
         if not torch.isfinite(loss):
@@ -155,8 +162,10 @@ class Classifier(LightningModule):
 
         Raises:
             UserError: the optimiser, its schedule or the augmentation refuses its settings; the network lacks one of
-                `layers`; a label is no output of the network.
+                `layers`; a label is no output of the network; a penalty that learns from masks, and data without.
         """
+        if isinstance(self.penalty, RightReasons) and FEEDBACK not in data.train.masks:
+            raise UserError(f"the penalty learns from masks: train on Feedback(data, masks), not on {data.name} alone.")
         self.optimisation(len(data.train_dataloader()) * max_epochs)
         device = next(self.network.parameters()).device
         image = scale(data.train.images[:1]).to(device)
