@@ -51,6 +51,26 @@ def test_the_penalty_of_a_linear_network_by_hand() -> None:
     assert images.grad is not None and bool(images.grad.abs().sum() > 0)
 
 
+def test_images_without_a_mask_change_nothing_but_the_number_that_the_mean_is_over() -> None:
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3))
+    images, masks = torch.rand(5, 1, 4, 4), torch.zeros(5, 4, 4, dtype=torch.bool)
+    masks[1, :2], masks[3, 2] = True, True
+    penalty = RightReasons(2.0, "mark")
+    module = Classifier(network, partial(torch.optim.Adam, lr=0.1), penalty=penalty)
+    logits, value, parts = module._taught(penalty, images, masks)
+    whole = images.clone().requires_grad_()
+    expected, all_parts = penalty(whole, network(whole), masks)
+    torch.testing.assert_close(logits, network(images))
+    torch.testing.assert_close(value, expected)
+    assert parts["wrong_reasons"] > all_parts["wrong_reasons"] > 0
+    with_batch_norm = nn.Sequential(nn.BatchNorm2d(1), *network)
+    module = Classifier(with_batch_norm, partial(torch.optim.Adam, lr=0.1), penalty=penalty)
+    torch.testing.assert_close(module._taught(penalty, images, masks)[0], with_batch_norm(images))
+    logits, value, parts = module._taught(penalty, images, torch.zeros_like(masks))
+    assert value == 0 and parts == {} and logits.shape == (5, 3)
+
+
 def trained(masks: str | None, folder: Path) -> nn.Module:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))

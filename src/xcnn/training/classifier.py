@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -107,14 +108,15 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         images, labels = self.training_images(batch[0]), batch[1]
-        guided = isinstance(self.penalty, RightReasons)
-        images.requires_grad_(guided)
-        with capture(self.network, () if guided or self.penalty is None else self.layers) as maps:
-            logits = self(images).float()
+        if isinstance(self.penalty, RightReasons):
+            logits, penalty, parts = self._taught(self.penalty, images, batch[2])
+        else:
+            with capture(self.network, self.layers if self.penalty is not None else ()) as maps:
+                logits = self(images).float()
+            if self.penalty is not None:
+                penalty, parts = self.penalty([maps[layer] for layer in self.layers], self.current_epoch)
         loss = data_term = self.data_term(logits, labels)
         if self.penalty is not None:
-            found = (images, logits, batch[2]) if guided else ([maps[k] for k in self.layers], self.current_epoch)
-            penalty, parts = self.penalty(*found)
             loss = data_term + penalty
             self.log_dict({f"train/{name}": value for name, value in parts.items()}, on_step=False, on_epoch=True)
         if not torch.isfinite(loss):
@@ -128,6 +130,27 @@ class Classifier(LightningModule):
         )
         self.log("loss", loss.detach(), prog_bar=True, logger=False)
         return loss
+
+    def _taught(
+        self, penalty: RightReasons, images: Tensor, masks: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Logits (N, classes), and the penalty with its parts.
+
+        Images without a mask go through the network apart, where images do not meet in it (in BatchNorm), as no second
+        derivative is needed of them.
+        """
+        meet = any(isinstance(module, _BatchNorm) for module in self.network.modules())
+        spoken = (masks != 0).flatten(1).any(1)
+        if not spoken.any():
+            return self(images).float(), images.new_zeros(()), {}
+        chosen = torch.ones_like(spoken) if meet else spoken
+        own = images[chosen].requires_grad_()
+        logits = self(own).float()
+        value, parts = penalty(own, logits, masks[chosen], len(images))
+        if not chosen.all():
+            logits = torch.cat([logits, self(images[~chosen]).float()])
+            logits = logits[torch.cat([chosen.nonzero(), (~chosen).nonzero()]).flatten().argsort()]
+        return logits, value, parts
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch

@@ -44,19 +44,22 @@ class RightReasons(nn.Module):
             raise UserError(f"choose a finite strength of at least 0 and a share in [0, 1], not {strength}, {share}.")
         self.strength, self.masks, self.share, self.seed = strength, masks, share, seed
 
-    def forward(self, images: Tensor, logits: Tensor, masks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The penalty, a scalar, and its parts for the log.
+    def forward(
+        self, images: Tensor, logits: Tensor, masks: Tensor, total: int | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The penalty, a scalar, and its parts for the log: the share of the squared gradient on the masks.
 
         Args:
             images: (N, C, H, W) in [0, 1], with a gradient.
             logits: (N, classes) of them.
             masks: (N, H, W), not 0 where nothing is to matter.
+            total: number of images that the mean is over, where those without a mask are not among them.
         """
         (slope,) = torch.autograd.grad(logits.log_softmax(1).sum(), images, create_graph=True)
         squared = slope.square().sum(1)
         inside = (squared * (masks != 0)).flatten(1).sum(1)
         share = inside.detach().sum() / squared.detach().sum().clamp(min=torch.finfo(squared.dtype).tiny)
-        return self.strength * inside.mean(), {"wrong_reasons": share}
+        return self.strength * inside.sum() / (total or len(images)), {"wrong_reasons": share}
 
     def given(self, data: TensorDataModule) -> Tensor:
         """Masks of the training images, bool (N, H, W), as a person or the data set gives them.
