@@ -5,9 +5,9 @@ Command:    make visual-revelations-robustness
 Reports:    no number; that explanations should be designed to detect adversarial attacks.
 Cost:       on one CPU core 2 minutes for each seed on the embedded data; sweep `imagenette` (VGG-16, 200 images): 1.5
             hours; `cifar10`: 10 minutes, 2 GB. These two are not run by default.
-Deviations: the paper names no attack and no detector. A detector sees one image, not what it was made of: a map's change
-            is that under a slight blur of the image. Confidence alone and the probabilities' change under the same blur
-            are the detectors without an explanation; noise of the attack's norm is the control.
+Deviations: the paper names no attack and no detector. A detector sees one image, not what it was made of: a map's
+            change is that under a slight blur of the image. Confidence alone and the probabilities' change under the
+            same blur are the detectors without an explanation; noise of the attack's norm is the control.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,11 @@ from xcnn.launch.titles import titled
 from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.verdicts import part, spread
 
-PLAIN = {"confidence": "low confidence", "squeezed": "probabilities' change", **{f"set_{s}": f"size of the set, {s.upper()}" for s in SETS}}
+PLAIN = {
+    "confidence": "low confidence",
+    "squeezed": "probabilities' change",
+    **{f"set_{s}": f"size of the set, {s.upper()}" for s in SETS},
+}
 SAID = ("fgsm", "pgd", "deepfool")  # the attacks that the claims are of
 
 
@@ -51,7 +55,9 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         )
         best = {version: max(scores, key=lambda name: row.mean[f"auroc/{version}/{name}"]) for version in ATTACKS}
         networks.append({"row": row, "scores": scores, "file": file, "best": best})
-        claims += [over(row, version, name) for version in SAID for name in ("map_grad_cam", "set_lac") if name in scores]
+        claims += [
+            over(row, version, name) for version in SAID for name in ("map_grad_cam", "set_lac") if name in scores
+        ]
     columns = [Column(f"turned/{version}", f"given another class, {version}") for version in VERSIONS[1:]]
     columns += [Column(f"coverage/{version}/lac", f"coverage, {version}") for version in VERSIONS]
     facts = {
@@ -85,7 +91,9 @@ def over(row: Row, version: str, score: str) -> Claim:
         own = {"auroc": f"auroc/{version}/{name}"}
         own |= {part("auroc", end): part(own["auroc"], end) for end in ("low", "high")}
         records = [{**each, "values": {new: each["values"][old] for new, old in own.items()}} for each in row.records]
-        return replace(row, method=f"{version}:{name}", mean={new: row.mean[old] for new, old in own.items()}, records=records)
+        return replace(
+            row, method=f"{version}:{name}", mean={new: row.mean[old] for new, old in own.items()}, records=records
+        )
 
     rows = (only(score), only("confidence"))
     return Claim("auroc", (rows[0].method, rows[1].method), rows, "higher")

@@ -51,7 +51,9 @@ def test_rows_of_a_linear_network(tmp_path: Path) -> None:
     rows = attacked_rows(Cell("a/b", "c", tmp_path, {}, {}), own, methods, attacks, 0.7, 20)
     logits = {version: torch.from_numpy(np.stack(rows[f"logits/{version}"].to_list())) for version in VERSIONS}
     labels = torch.tensor(rows["label"].to_numpy(np.int64))
-    margin = {v: (each.gather(1, labels[:, None]) - each.gather(1, 1 - labels[:, None]))[:, 0] for v, each in logits.items()}
+    margin = {
+        v: (each.gather(1, labels[:, None]) - each.gather(1, 1 - labels[:, None]))[:, 0] for v, each in logits.items()
+    }
     # FGSM takes epsilon off each of 96 pixels of the own half and adds it to the other's: the margin by hand.
     torch.testing.assert_close(margin["fgsm"], margin[CLEAN] - 192 * 0.05, atol=5e-3, rtol=0)
     torch.testing.assert_close(margin["pgd"], margin["fgsm"], atol=5e-3, rtol=0)

@@ -114,7 +114,7 @@ def test_masks_of_a_person_are_read_from_a_folder_and_a_share_of_them_is_given(t
 
 def test_a_mask_of_another_size_than_its_image(tmp_path: Path) -> None:
     Image.fromarray(np.ones((5, 4), np.uint8)).save(tmp_path / "train-00001.png")
-    with pytest.raises(UserError, match="train-00001.png is 4 x 5 px and its image 4 x 4"):
+    with pytest.raises(UserError, match=r"train-00001\.png is 4 x 5 px and its image 4 x 4"):
         RightReasons(1.0, tmp_path).given(blocks())
     with pytest.raises(UserError, match="give a mask of the same size for each"):
         Feedback(blocks(), torch.zeros(32, 5, 4, dtype=torch.bool)).setup()

@@ -24,7 +24,12 @@ from xcnn.surrogates import ConformalSets
 CLEAN = "clean"
 VERSIONS = (CLEAN, *ATTACKS, *NOISES)
 SETS = ("lac", "aps", "raps")
-BESIDE = {"fgsm": "noise", "pgd": "noise", "deepfool": "noise_deepfool", "deepfool_matched": "noise"}  # of about its norm
+BESIDE = {
+    "fgsm": "noise",
+    "pgd": "noise",
+    "deepfool": "noise_deepfool",
+    "deepfool_matched": "noise",
+}  # of about its norm
 BLUR = 3  # side of the kernel in pixels
 
 
@@ -84,9 +89,9 @@ def detection(rows: pd.DataFrame, methods: Mapping[str, Any], alpha: float, seed
         raps: penalty and rank of RAPS.
 
     Returns:
-        By attack or noise and score (`fgsm/confidence`): `auroc` against the unchanged images, `beside` against noise of
-        the attack's norm, with intervals over images; by version `turned`, the share given another class, and by version
-        and kind of set (`fgsm/lac`) `coverage` and `size`.
+        By attack or noise and score (`fgsm/confidence`): `auroc` against the unchanged images, `beside` against noise
+        of the attack's norm, with intervals over images; by version `turned`, the share given another class, and by
+        version and kind of set (`fgsm/lac`) `coverage` and `size`.
 
     Raises:
         UserError: as `ConformalSets.fit`; no image of a half is classified rightly.
@@ -118,11 +123,13 @@ def detection(rows: pd.DataFrame, methods: Mapping[str, Any], alpha: float, seed
             column = torch.tensor(rows[f"{name}/{version}"].to_numpy(np.float64))[test]
             scores[version][name if name == "squeezed" else f"map_{name}"] = column
     names = list(scores[CLEAN])
-    tables = {version: torch.stack([each[name][right] for name in names], 1).numpy() for version, each in scores.items()}
+    tables = {
+        version: torch.stack([each[name][right] for name in names], 1).numpy() for version, each in scores.items()
+    }
     for version in VERSIONS[1:]:
         pairs = {"auroc": CLEAN, **({"beside": BESIDE[version]} if version in BESIDE else {})}
         for metric, other in pairs.items():
-            found = auroc(tables[version], tables[other], paired=True)
-            for part, each in (("", found.mean), ("low", found.low), ("high", found.high)):
+            told = auroc(tables[version], tables[other], paired=True)
+            for part, each in (("", told.mean), ("low", told.low), ("high", told.high)):
                 values |= {named(f"{metric}/{version}/{name}", part): float(each[i]) for i, name in enumerate(names)}
     return values

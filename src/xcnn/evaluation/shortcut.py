@@ -43,7 +43,8 @@ def reliance(subject: Subject) -> dict[str, float]:
         By version (`with`): `accuracy`, `recall` of the class that the mark betrays, and `taken`, the share of the
         images of all other classes that are given that class.
     """
-    data, found = planted(subject), {}
+    data = planted(subject)
+    found: dict[str, float] = {}
     for version in VERSIONS:
         part = data.tested(version)
         found |= {f"{name}/{version}": value for name, value in _decided(decisions(subject, part.images), data).items()}
@@ -118,7 +119,7 @@ def relevance(rows: pd.DataFrame) -> dict[str, float]:
         it; `auroc`, of finding the images with the mark among the same images without it, by that share; `apart`, of
         telling images with the mark that this network explains from the same images explained by the clean network.
     """
-    chosen = [name.rpartition("/")[0] for name in rows if str(name).endswith("/with")]
+    chosen = [name.rpartition("/")[0] for name in map(str, rows) if name.endswith("/with")]
     values: dict[str, float] = {}
 
     def keep(metric: str, names: Sequence[str], found: Any) -> None:
@@ -146,9 +147,9 @@ def surrogate_reliance(
         shown: number of test images, the first, with which columns that tell of the mark are found.
 
     Returns:
-        `fidelity` to the network on test images without and with the mark, `taken` and `recall` as of `reliance`, all by
-        version; `names`, the share of the marked class's images with the mark that it gives this class and names a
-        column for that tells of the mark, among its first three reasons.
+        `fidelity` to the network, and `taken` and `recall` as of `reliance`, all by version; `names`, the share of the
+        marked class's images with the mark that it gives this class and names a column for that tells of the mark,
+        among its first three reasons; `telling`, the number of such columns.
     """
     data, view = planted(subject), make_view(subject)
     images = data.train.images[:fit_size]
@@ -163,7 +164,9 @@ def surrogate_reliance(
         values |= {f"{name}/{version}": value for name, value in _decided(predicted, data).items()}
         values[f"fidelity/{version}"] = float((predicted == decisions(subject, part.images)).double().mean())
     telling = auroc(seen["with"][:shown], seen["without"][:shown], paired=True, n_resamples=0).mean
-    columns = {view.names[place] for place in np.flatnonzero(np.maximum(telling, 1 - telling) >= TELLS)}
+    columns = {view.names[place] for place in np.flatnonzero(np.maximum(telling, 1 - telling) >= TELLS).tolist()}
     found = [surrogate.explain_row(row) for row in seen["with"][data.test.labels == data.target]]
-    told = [any(reason.name in columns for reason in each.reasons[:READ]) for each in found if each.predicted == data.target]
+    told = [
+        any(reason.name in columns for reason in each.reasons[:READ]) for each in found if each.predicted == data.target
+    ]
     return values | {"names": float(np.mean(told)) if told else 0.0, "telling": len(columns)}

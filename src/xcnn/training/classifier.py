@@ -131,9 +131,7 @@ class Classifier(LightningModule):
         self.log("loss", loss.detach(), prog_bar=True, logger=False)
         return loss
 
-    def _taught(
-        self, penalty: RightReasons, images: Tensor, masks: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _taught(self, penalty: RightReasons, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Logits (N, classes), and the penalty with its parts.
 
         Images without a mask go through the network apart, where images do not meet in it (in BatchNorm), as no second

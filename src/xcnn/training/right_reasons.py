@@ -1,7 +1,7 @@
 """Right for the right reasons (Ross et al. 2017): feedback on explanations as a penalty in training.
 
-A person marks where an image's class is not to be decided. The penalty of eq. 1 is the squared gradient there of the sum
-of all log-probabilities,
+A person marks where an image's class is not to be decided. The penalty of eq. 1 is the squared gradient there of the
+sum of all log-probabilities,
 
     strength * mean over images of sum_d (A_d  d/dx_d sum_k log p_k)^2
 
@@ -109,7 +109,11 @@ class Feedback(TensorDataModule):
                 "px: give a mask of the same size for each."
             )
         self.name, self.classes, self.manifest = data.name, data.classes, data.manifest
-        self.train, self.val, self.test = Labelled(train.images, train.labels, {FEEDBACK: self.masks}), data.val, data.test
+        self.train, self.val, self.test = (
+            Labelled(train.images, train.labels, {FEEDBACK: self.masks}),
+            data.val,
+            data.test,
+        )
         self.pictures = data.pictures
 
     def train_dataloader(self) -> DataLoader:
@@ -134,8 +138,8 @@ def _read(folder: Path, size: tuple[int, ...]) -> Tensor:
             mask = np.asarray(picture.convert("L")) > 0
         if mask.shape != size[1:]:
             raise UserError(
-                f"{file} is {mask.shape[1]} x {mask.shape[0]} px and its image {size[2]} x {size[1]}: give a mask of the "
-                "image's size."
+                f"{file} is {mask.shape[1]} x {mask.shape[0]} px and its image {size[2]} x {size[1]}: give a mask of "
+                "the image's size."
             )
         found[int(number)] = torch.from_numpy(mask)
     return found
