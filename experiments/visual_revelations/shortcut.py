@@ -10,11 +10,14 @@ Deviations: the paper names no bias. Ours is a square of one colour on a share o
             network trained without it is the control.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 from xcnn.evaluation.shortcut import (
     CLEAN,
@@ -120,6 +123,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
                 "methods": {name: methods[name] for name in ranked},
                 "apart": apart,
                 "telling": telling,
+                "tracks": {name: tracks(methods[name], main, name, shares) for name in ranked},
                 "asked": [name for name in ranked if name not in CONTROLS],
                 "file": file,
                 "maps": f"shortcut-{dataset}-{model}-maps.png",
@@ -141,6 +145,26 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         verdict="reproduced" if most else "not reproduced",
         facts={"networks": found, "versions": VERSIONS, "clean": CLEAN, "controls": CONTROLS},
     )
+
+
+def tracks(row: Row, main: Row, method: str, shares: Sequence[str]) -> float:
+    """Spearman's correlation, over networks, of the relevance on the mark and of how far the network needs the mark.
+
+    That is the share of the class that is found with the mark, less the share that is found without it. NaN where the
+    relevance is the same for all networks.
+    """
+    needs = {record["seed"]: record["values"] for record in main.records}
+    pairs = [
+        (
+            record["values"][f"share/{method}/{share}"],
+            needs[record["seed"]][f"recall/with/{share}"] - needs[record["seed"]][f"recall/without/{share}"],
+        )
+        for record in row.records
+        for share in shares
+        if record["seed"] in needs
+    ]
+    relevant, needed = np.array(pairs).T
+    return float(spearmanr(relevant, needed).statistic) if np.ptp(relevant) else math.nan
 
 
 def ends(row: Row, metric: str, method: str, share: str) -> tuple[float, float, float]:
