@@ -22,6 +22,7 @@ from scipy.stats import spearmanr
 from xcnn.evaluation.shortcut import (
     CLEAN,
     VERSIONS,
+    all_decisions,
     explained_places,
     planted,
     relevance,
@@ -50,12 +51,13 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     values = relevance(relevance_rows(cell, methods, subject, places, options.chunk))
     for share, one in subjects.items():
         values |= {f"{name}/{share}": value for name, value in reliance(one).items()}
+    decided = {share: all_decisions(one, options.fit_size) for share, one in subjects.items()}
     for kind in options.surrogates:
         for sees in options.views:
             own = setup.variant(f"surrogate={kind}", f"view={sees}")
             make = partial(own.surrogate(), **{own.options.grows: own.options.size})
             for share, one in subjects.items():
-                found = surrogate_reliance(one, own.view, make, options.fit_size, options.shown)
+                found = surrogate_reliance(one, own.view, make, decided[share], options.shown)
                 values |= {f"{name}/{kind}-{sees}/{share}": value for name, value in found.items()}
     files = [picture(setup, cell, subjects, methods)] if options.seed == options.figure.seed else []
     details = {

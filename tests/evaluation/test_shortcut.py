@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from xcnn.attribution import Gradient
 from xcnn.data import PlantedMark, Shapes
 from xcnn.errors import UserError
-from xcnn.evaluation.shortcut import explained_places, planted, relevance, relevance_rows, reliance, surrogate_reliance
+from xcnn.evaluation.shortcut import (
+    all_decisions,
+    explained_places,
+    planted,
+    relevance,
+    relevance_rows,
+    reliance,
+    surrogate_reliance,
+)
 from xcnn.evaluation.subject import Subject
 from xcnn.report.cells import Cell
 from xcnn.surrogates import Pixels, TreeSurrogate
@@ -84,8 +92,10 @@ def test_relevance_by_hand() -> None:
 
 
 def test_a_tree_on_pixels_names_the_mark_of_a_network_that_sees_it() -> None:
-    options = {"make_view": partial(Pixels, side=8), "fit_size": 100, "shown": 20}
-    found = surrogate_reliance(subject(), make=partial(TreeSurrogate, max_leaves=2), **options)
+    own = subject()
+    decided = all_decisions(own, 80)
+    assert len(decided["train"]) == 80 and (decided["with"] == 3).all()
+    found = surrogate_reliance(own, partial(Pixels, side=8), partial(TreeSurrogate, max_leaves=2), decided, 20)
     assert found["fidelity/with"] == found["taken/with"] == found["names"] == 1
     assert found["taken/without"] == 0 and found["telling"] == 3
     assert found["fidelity/moved"] == 1 and found["recall/moved"] == 0

@@ -136,14 +136,25 @@ def relevance(rows: pd.DataFrame) -> dict[str, float]:
     return values
 
 
+def all_decisions(subject: Subject, fit_size: int) -> dict[str, Tensor]:
+    """What the network decides of the first training images (`train`) and of each version of the test images."""
+    data = planted(subject)
+    images = {"train": data.train.images[:fit_size], **{version: data.tested(version).images for version in VERSIONS}}
+    return {name: decisions(subject, each) for name, each in images.items()}
+
+
 def surrogate_reliance(
-    subject: Subject, make_view: Callable[[Subject], View], make: Callable[..., Surrogate], fit_size: int, shown: int
+    subject: Subject,
+    make_view: Callable[[Subject], View],
+    make: Callable[..., Surrogate],
+    decided: Mapping[str, Tensor],
+    shown: int,
 ) -> dict[str, float]:
     """Whether a surrogate, fitted to the network's decisions on training images, betrays that these rely on the mark.
 
     Args:
         make: of the surrogate.
-        fit_size: number of training images, the first, that it is fitted on.
+        decided: as of `all_decisions`; it is fitted on as many training images as these are of.
         shown: number of test images, the first, with which columns that tell of the mark are found.
 
     Returns:
@@ -152,9 +163,8 @@ def surrogate_reliance(
         among its first three reasons; `telling`, the number of such columns.
     """
     data, view = planted(subject), make_view(subject)
-    images = data.train.images[:fit_size]
-    rows = view(images)
-    surrogate = make().fit_rows(rows, decisions(subject, images), view.names, subject.classes)
+    rows = view(data.train.images[: len(decided["train"])])
+    surrogate = make().fit_rows(rows, decided["train"], view.names, subject.classes)
     values: dict[str, float] = {}
     seen: dict[Shown, Tensor] = {}
     for version in VERSIONS:
@@ -162,7 +172,7 @@ def surrogate_reliance(
         seen[version] = view(part.images)
         predicted = surrogate.predict_rows(seen[version])
         values |= {f"{name}/{version}": value for name, value in _decided(predicted, data).items()}
-        values[f"fidelity/{version}"] = float((predicted == decisions(subject, part.images)).double().mean())
+        values[f"fidelity/{version}"] = float((predicted == decided[version]).double().mean())
     telling = auroc(seen["with"][:shown], seen["without"][:shown], paired=True, n_resamples=0).mean
     columns = {view.names[place] for place in np.flatnonzero(np.maximum(telling, 1 - telling) >= TELLS).tolist()}
     found = [surrogate.explain_row(row) for row in seen["with"][data.test.labels == data.target]]
