@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from tests.conftest import TINY
 from tests.launch.test_run import run
+from xcnn.errors import UserError
 from xcnn.metrics import cost
 from xcnn.metrics.cost import beside_forward, peak_bytes, ratios
 
@@ -175,3 +177,19 @@ def test_processor_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     found = cost.processor_ratios({"four": lambda: takes(4.0), "one": lambda: takes(1.0)}, takes, 3)
     # Rounds: forward passes of 1, 3, 1, then 1, 1, 1, then 2, 2, 2 seconds about the two.
     assert found == {"four": 2.0, "one": 0.5}
+
+
+def test_latencies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milliseconds of each round, in turns, without the first call; each round may have another input."""
+    clock, called = [0.0], list[tuple[str, int]]()
+    monkeypatch.setattr(cost.time, "process_time", lambda: clock[0])
+
+    def takes(name: str, turn: int) -> None:
+        called.append((name, turn))
+        clock[0] += {"a": 0.001 * (turn + 1), "b": 0.5}[name]
+
+    found = cost.latencies({name: partial(takes, name) for name in "ab"}, {"a": 3, "b": 1})
+    assert found == {"a": pytest.approx([1, 2, 3]), "b": pytest.approx([500])}
+    assert called == [("a", 0), ("b", 0), ("a", 0), ("b", 0), ("a", 1), ("a", 2)]
+    with pytest.raises(UserError, match="rounds of at least 1"):
+        cost.latencies({"a": partial(takes, "a")}, {"a": 0})

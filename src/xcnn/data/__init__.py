@@ -7,6 +7,7 @@ from xcnn.data.imagenet import ImageNetVal
 from xcnn.data.imagenette import Imagenette
 from xcnn.data.mnist import MNIST
 from xcnn.data.pictures import PictureBatch, PictureFiles, Pictures, PictureTensors
+from xcnn.data.planted_mark import PlantedMark
 from xcnn.data.rationales import Rationales
 from xcnn.data.shapes import PARTS, Shapes
 from xcnn.data.stl10 import STL10
@@ -28,6 +29,7 @@ __all__ = [
     "PictureFiles",
     "PictureTensors",
     "Pictures",
+    "PlantedMark",
     "Rationales",
     "Shapes",
     "ShapesPresence",

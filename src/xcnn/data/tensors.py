@@ -65,22 +65,26 @@ def scale(images: Tensor) -> Tensor:
     return images.to(torch.float32, copy=True).div_(255)
 
 
-class Batches(Dataset[tuple[Tensor, Tensor]]):
+class Batches(Dataset[tuple[Tensor, ...]]):
     """A data set whose item is a whole batch: indexed by a tensor of indices, it gives (images in [0, 1], labels).
 
     Where the images are floats, such as a trunk's features, they are given as they are, in float32.
+
+    Args:
+        mask: name of masks that are given as well, third.
     """
 
-    def __init__(self, data: Labelled):
-        self.data = data
+    def __init__(self, data: Labelled, mask: str | None = None):
+        self.data, self.mask = data, mask
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, ...]:
         images = self.data.images.index_select(0, indices)
         images = images.float() if images.is_floating_point() else scale(images)
-        return images, self.data.labels.index_select(0, indices)
+        masks = [] if self.mask is None else [self.data.masks[self.mask].index_select(0, indices)]
+        return images, self.data.labels.index_select(0, indices), *masks
 
 
 class EpochOrder(DistributedSampler[Tensor]):
@@ -215,12 +219,14 @@ class TensorDataModule(LightningDataModule):
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 
-    def loader(self, data: Labelled, shuffle: bool = False, batch_size: int | None = None) -> DataLoader:
-        """Batches of `data`, on this process's share of them when a distributed trainer is attached."""
+    def loader(
+        self, data: Labelled, shuffle: bool = False, batch_size: int | None = None, mask: str | None = None
+    ) -> DataLoader:
+        """Batches of `data`, on this process's share of them when a distributed trainer is attached; see `Batches`."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = EpochOrder(len(data), batch_size or self.batch_size, shuffle, self.seed, rank, world_size)
         pin = torch.cuda.is_available()
-        return DataLoader(Batches(data), sampler=order, batch_size=None, pin_memory=pin)
+        return DataLoader(Batches(data, mask), sampler=order, batch_size=None, pin_memory=pin)
 
     def train_dataloader(self) -> DataLoader:
         return self.loader(self.train, shuffle=True)

@@ -22,6 +22,7 @@ from xcnn.figures.interpretation import (
     interpretation_sheet,
     part_prototypes,
 )
+from xcnn.figures.latency import Latency, latency_plot
 from xcnn.figures.plots import (
     AblationPoint,
     AccuracySeries,
@@ -52,6 +53,7 @@ __all__ = [
     "FilterView",
     "HeatMapRow",
     "Interpretation",
+    "Latency",
     "Marks",
     "PartPrototype",
     "PathRow",
@@ -76,6 +78,7 @@ __all__ = [
     "interpretation_sheet",
     "jet_overlay",
     "kept_grid",
+    "latency_plot",
     "overlay",
     "part_prototypes",
     "proportionate",

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from xcnn.errors import UserError
-from xcnn.fingerprint import file_hash
+from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.report.cells import Cell
 from xcnn.report.provenance import REPOSITORY
 
@@ -130,8 +130,8 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     """What a cell's result depends on, as plain values: all but places, devices, loggers and amounts at a time.
 
     A class or function stands in it by its own name, not by the module that it is imported from; a file of weights, a
-    list of images, a prompt, replies or the answers of people by its name and the hash of its content (None while it is
-    missing), not by its folder.
+    list of images, a prompt, replies, a person's masks or the answers of people by its name and the hash of its content
+    (None while it is missing), not by its folder.
     """
     found = {key: value for key, value in plain(cfg).items() if key not in (*PLACE, *AMOUNTS, *OFFERED)}
     found["data"] = {key: value for key, value in found["data"].items() if key != "root"}
@@ -149,6 +149,10 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
             path = Path(found[part][key])
             content = file_hash(path) if path.is_file() else None
             found[part] = {**found[part], key: {"file": path.name, "hash": content}}
+    masks = (found.get("penalty") or {}).get("masks")
+    if masks and Path(masks).is_dir():  # a person's; else the name of the data set's own
+        content = fingerprint({file.name: file_hash(file) for file in sorted(Path(masks).glob("*.png"))})
+        found["penalty"] = {**found["penalty"], "masks": {"folder": Path(masks).name, "hash": content}}
     named: dict[str, Any] = _named(found)
     return named
 

@@ -162,7 +162,8 @@ class Parts:
     ) -> tuple[dict[str, Any], Path]:
         """The settings that a training depends on, and its folder; arguments as for `_fitted`."""
         training = {key: self.settings[key] for key in (*keys, "trainer", "seed")}
-        training["data"] = {key: value for key, value in self.settings["data"].items() if key != "test_size"}
+        of_test = ("test_size", "shown")
+        training["data"] = {key: value for key, value in self.settings["data"].items() if key not in of_test}
         training["manifest"] = self.data.manifest
         if augment:
             training["augment"] = self.settings["training"].get("augment")

@@ -35,6 +35,7 @@ from xcnn.training.classifier import Classifier
 from xcnn.training.fit import RECORD
 from xcnn.training.protopnet import ProtoPNetTraining
 from xcnn.training.rationales import RationaleTraining
+from xcnn.training.right_reasons import Feedback, RightReasons
 from xcnn.training.soft_tree import SoftLabels, SoftTreeTraining
 from xcnn.training.two_generators import GeneratorTraining
 
@@ -53,19 +54,24 @@ class Setup(Parts):
 
         In eval mode on the CPU, to be measured in float32.
         """
-        training = self._cfg.training
+        training, penalty = self._cfg.training, build(self._cfg.penalty)
+        taught = Feedback(self.data, penalty.given(self.data)) if isinstance(penalty, RightReasons) else None
+        if taught is not None:
+            taught.setup()
         torch.manual_seed(self.options.seed)
         module = Classifier(
             self._trainable(),
             self.optimizer(),
             data_term=training.data_term,
-            penalty=build(self._cfg.penalty),
+            penalty=penalty,
             layers=self.options.layers,
             schedule=self.schedule(),
             sizes={int(epoch): side for epoch, side in (training.get("sizes") or {}).items()},
             **self._handling,
         )
-        return self._fitted(module, OF_CLASSIFIERS, training.max_epochs, training.get("select"))
+        also = None if taught is None else {"feedback": taught.digest}
+        select = training.get("select")
+        return self._fitted(module, OF_CLASSIFIERS, training.max_epochs, select, data=taught, also=also)
 
     def protopnet(self) -> Subject:
         """The ProtoPNet that this configuration trains on its model, likewise loaded, resumed or trained."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from xcnn.errors import UserError
+
 CPU = torch.device("cpu")
 FORWARD = "forward"
 
@@ -77,6 +79,39 @@ def processor_ratios(
             found[name].append(2 * seconds / (before + after))
             before = after
     return {name: statistics.median(values) for name, values in found.items()}
+
+
+def latencies(
+    functions: Mapping[str, Callable[[int], Any]], rounds: Mapping[str, int], device: torch.device = CPU
+) -> dict[str, list[float]]:
+    """Milliseconds of single calls, after one that is not counted: of each function as many as its rounds, in turns.
+
+    On the CPU processor time, which is the waiting time of one thread on a machine that does nothing else; on a GPU the
+    time that passes until it has finished.
+
+    Args:
+        functions: by name; each is given the number of the round, from 0, and may take another input in each.
+        rounds: by name, at least 1.
+        device: where the functions compute.
+
+    Raises:
+        UserError: no rounds.
+    """
+    if min(rounds[name] for name in functions) < 1:
+        raise UserError("a latency needs at least one round of each function: give rounds of at least 1.")
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    for function in functions.values():
+        function(0)
+    found: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(max(rounds.values())):
+        for name, function in functions.items():
+            if turn < rounds[name]:
+                _finish(device)
+                started = clock()
+                function(turn)
+                _finish(device)
+                found[name].append(1000 * (clock() - started))
+    return found
 
 
 def _processor_seconds(function: Callable[[], Any]) -> float:

@@ -8,6 +8,7 @@ from xcnn.training.features import FeatureData, cached
 from xcnn.training.fit import fit
 from xcnn.training.protopnet import ProtoPNetTraining
 from xcnn.training.rationales import RationaleTraining
+from xcnn.training.right_reasons import Feedback, RightReasons
 from xcnn.training.schedules import cosine
 from xcnn.training.two_generators import GeneratorTraining
 
@@ -15,11 +16,13 @@ __all__ = [
     "Classifier",
     "ConcisePenalty",
     "FeatureData",
+    "Feedback",
     "FlipCrop",
     "GeneratorTraining",
     "ProtoPNetTraining",
     "RationaleTraining",
     "ResizedCrop",
+    "RightReasons",
     "area",
     "cached",
     "concise_terms",

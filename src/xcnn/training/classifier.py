@@ -1,4 +1,4 @@
-"""LightningModule of a classifier: a data term, and an optional penalty on feature maps."""
+"""LightningModule of a classifier: a data term, and an optional penalty on feature maps or on input gradients."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -16,6 +17,7 @@ from xcnn.data.tensors import TensorDataModule, scale
 from xcnn.errors import Diverged, UserError
 from xcnn.models.capture import capture
 from xcnn.training.concise import ConcisePenalty
+from xcnn.training.right_reasons import FEEDBACK, RightReasons
 
 DataTerm = Literal["cross_entropy", "mse"]
 
@@ -35,13 +37,14 @@ DATA_TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cr
 
 
 class Classifier(LightningModule):
-    """Minimises the sum of a data term and a penalty on feature maps.
+    """Minimises the sum of a data term and a penalty on feature maps, or on the gradient of the input.
 
     Args:
         network: classifier, images (N, C, H, W) to logits (N, classes).
         optimizer: constructor of the optimiser from parameters, e.g. `functools.partial(torch.optim.Adam, lr=1e-3)`.
         data_term: loss on the logits: "cross_entropy", or "mse" on the softmax.
-        penalty: penalty on the feature maps of `layers`; None for the data term alone.
+        penalty: penalty on the feature maps of `layers`, or `RightReasons` on the input's gradient, for which batches
+            have masks (`Feedback`); None for the data term alone.
         layers: names of the post-ReLU layers whose feature maps are penalised.
         channels_last: whether images and weights have that memory format; a matter of speed, and of rounding.
         normalise: map from images in [0, 1] to the network's input, in training and in evaluation; None for identity.
@@ -61,7 +64,7 @@ class Classifier(LightningModule):
         network: nn.Module,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         data_term: DataTerm = "cross_entropy",
-        penalty: ConcisePenalty | None = None,
+        penalty: ConcisePenalty | RightReasons | None = None,
         layers: Sequence[str] = (),
         channels_last: bool = False,
         normalise: Callable[[Tensor], Tensor] | None = None,
@@ -72,8 +75,10 @@ class Classifier(LightningModule):
         super().__init__()
         if data_term not in DATA_TERMS:
             raise UserError(f"unknown data term {data_term!r}; there are: {', '.join(DATA_TERMS)}.")
-        if penalty is not None and not layers:
+        if penalty is not None and not isinstance(penalty, RightReasons) and not layers:
             raise UserError("a penalty needs the names of the layers that it penalises: give layers=[...].")
+        if isinstance(penalty, RightReasons) and (augment is not None or sizes):
+            raise UserError("feedback is on images as they are: train without augmentation and without other sizes.")
         self.sizes = dict(sorted((sizes or {}).items()))
         if self.sizes and (0 not in self.sizes or min(self.sizes.values()) < 1 or min(self.sizes) < 0):
             raise UserError(f"sizes needs a positive side from epoch 0 on, not {self.sizes}.")
@@ -101,13 +106,17 @@ class Classifier(LightningModule):
             images = F.interpolate(images, (begun[-1], begun[-1]), mode="bilinear", antialias=True)
         return images
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         images, labels = self.training_images(batch[0]), batch[1]
-        with capture(self.network, self.layers if self.penalty is not None else ()) as maps:
-            data_term = self.data_term(self(images).float(), labels)
-        loss = data_term
+        if isinstance(self.penalty, RightReasons):
+            logits, penalty, parts = self._taught(self.penalty, images, batch[2])
+        else:
+            with capture(self.network, self.layers if self.penalty is not None else ()) as maps:
+                logits = self(images).float()
+            if self.penalty is not None:
+                penalty, parts = self.penalty([maps[layer] for layer in self.layers], self.current_epoch)
+        loss = data_term = self.data_term(logits, labels)
         if self.penalty is not None:
-            penalty, parts = self.penalty([maps[layer] for layer in self.layers], self.current_epoch)
             loss = data_term + penalty
             self.log_dict({f"train/{name}": value for name, value in parts.items()}, on_step=False, on_epoch=True)
         if not torch.isfinite(loss):
@@ -121,6 +130,25 @@ class Classifier(LightningModule):
         )
         self.log("loss", loss.detach(), prog_bar=True, logger=False)
         return loss
+
+    def _taught(self, penalty: RightReasons, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Logits (N, classes), and the penalty with its parts.
+
+        Images without a mask go through the network apart, where images do not meet in it (in BatchNorm), as no second
+        derivative is needed of them.
+        """
+        meet = any(isinstance(module, _BatchNorm) for module in self.network.modules())
+        spoken = (masks != 0).flatten(1).any(1)
+        if not spoken.any():
+            return self(images).float(), images.new_zeros(()), {}
+        chosen = torch.ones_like(spoken) if meet else spoken
+        own = images[chosen].requires_grad_()
+        logits = self(own).float()
+        value, parts = penalty(own, logits, masks[chosen], len(images))
+        if not chosen.all():
+            logits = torch.cat([logits, self(images[~chosen]).float()])
+            logits = logits[torch.cat([chosen.nonzero(), (~chosen).nonzero()]).flatten().argsort()]
+        return logits, value, parts
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
@@ -155,8 +183,10 @@ class Classifier(LightningModule):
 
         Raises:
             UserError: the optimiser, its schedule or the augmentation refuses its settings; the network lacks one of
-                `layers`; a label is no output of the network.
+                `layers`; a label is no output of the network; a penalty that learns from masks, and data without.
         """
+        if isinstance(self.penalty, RightReasons) and FEEDBACK not in data.train.masks:
+            raise UserError(f"the penalty learns from masks: train on Feedback(data, masks), not on {data.name} alone.")
         self.optimisation(len(data.train_dataloader()) * max_epochs)
         device = next(self.network.parameters()).device
         image = scale(data.train.images[:1]).to(device)

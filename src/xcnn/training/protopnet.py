@@ -246,7 +246,7 @@ class ProtoPNetTraining(Classifier):
                 batches = [self.network.min_distances(images) for images, _ in self._training_set()]
                 self._min_distances = torch.cat(batches)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         images, labels = batch
         if self.stage == "last":
             assert self._min_distances is not None

@@ -65,7 +65,7 @@ class SoftTreeTraining(Classifier):
         super().__init__(network, optimizer, augment=augment, schedule=schedule)
         self.balance = Balance(network.depth, balance)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         images, targets = self.training_images(batch[0]), batch[1]
         if targets.ndim == 1:
             targets = F.one_hot(targets, self.network.leaves.shape[1])

@@ -115,7 +115,7 @@ class GeneratorTraining(Classifier):
             "similar": similar, "adversarial": adversarial, "cyclic": cyclic, "image": image, "between": between,
         }  # fmt: skip
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         inputs = self.network_input(self.training_images(batch[0]))
         terms = generator_terms(self.network, self.classifier, inputs, self.aim)
         loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()

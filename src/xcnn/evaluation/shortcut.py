@@ -1,0 +1,182 @@
+"""A planted shortcut: how far a network relies on the mark, and whether explanations and surrogates betray it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from xcnn.attribution import Method
+from xcnn.data.planted_mark import PlantedMark, Shown
+from xcnn.errors import UserError
+from xcnn.evaluation.image_rows import named
+from xcnn.evaluation.subject import Subject
+from xcnn.metrics.bootstrap import interval
+from xcnn.metrics.detection import auroc
+from xcnn.metrics.localisation import energy_inside
+from xcnn.report.cells import Cell
+from xcnn.surrogates import Surrogate, View, decisions
+
+VERSIONS: tuple[Shown, ...] = get_args(Shown)
+CLEAN = "0.0"  # the network that saw no mark, as choices of metrics name it
+TELLS = 0.9  # AUROC of a column that tells images with the mark from the same images without it
+READ = 3  # reasons of a surrogate that are looked at
+
+
+def planted(subject: Subject) -> PlantedMark:
+    """The subject's data set.
+
+    Raises:
+        UserError: it has no planted mark.
+    """
+    if not isinstance(subject.data, PlantedMark):
+        raise UserError(f"{subject.name} has no planted mark: choose one that has, such as data=shapes_marked.")
+    return subject.data
+
+
+def reliance(subject: Subject) -> dict[str, float]:
+    """What the network decides of all test images without the mark, with it, and with it moved.
+
+    Returns:
+        By version (`with`): `accuracy`, `recall` of the class that the mark betrays, and `taken`, the share of the
+        images of all other classes that are given that class.
+    """
+    data = planted(subject)
+    found: dict[str, float] = {}
+    for version in VERSIONS:
+        part = data.tested(version)
+        found |= {f"{name}/{version}": value for name, value in _decided(decisions(subject, part.images), data).items()}
+    return found
+
+
+def _decided(predicted: Tensor, data: PlantedMark) -> dict[str, float]:
+    labels, own = data.test.labels, data.test.labels == data.target
+    return {
+        "accuracy": float((predicted == labels).double().mean()),
+        "recall": float((predicted[own] == data.target).double().mean()),
+        "taken": float((predicted[~own] == data.target).double().mean()),
+    }
+
+
+def explained_places(data: PlantedMark, marked: int, others: int) -> Tensor:
+    """Places of the test images that are explained: the first of the marked class, and the first of the others.
+
+    Raises:
+        UserError: there are not as many.
+    """
+    own = data.test.labels == data.target
+    chosen = [members.nonzero().flatten()[:n] for members, n in ((own, marked), (~own, others))]
+    if [len(each) for each in chosen] != [marked, others]:
+        raise UserError(
+            f"{marked} images of {data.label} and {others} others are to be explained, and {data.name} has "
+            f"{int(own.sum())} and {int((~own).sum())} test images: ask for fewer."
+        )
+    return torch.cat(chosen).sort().values
+
+
+def relevance_rows(
+    cell: Cell, networks: Mapping[str, Mapping[str, Method]], subject: Subject, places: Tensor, chunk: int
+) -> pd.DataFrame:
+    """A row for each image: the share of positive relevance that lies on the mark, with the mark and without it.
+
+    For the class that is predicted of each version. A map without anything positive has a share of 0.
+
+    Args:
+        networks: methods by name, by network.
+        subject: one of the networks, for its data and the network's input.
+        places: of the test images.
+        chunk: images whose rows a kill can cost.
+
+    Returns:
+        Columns `member` (of the marked class) and `grad_cam/1.0/with`, by method, network and version.
+    """
+    data = planted(subject)
+    shown: Sequence[Shown] = ("with", "without")
+    parts = {version: data.tested(version) for version in shown}
+
+    def measure(rows: range) -> pd.DataFrame:
+        own = places[rows.start : rows.stop]
+        found: dict[str, Any] = {"member": (data.test.labels[own] == data.target).numpy()}
+        for version, part in parts.items():
+            images = subject.prepare(part.images[own].to(subject.device))
+            masks = part.masks["mark"][own].to(images.device) > 0
+            for network, methods in networks.items():
+                for name, method in methods.items():
+                    maps = torch.cat([method(some) for some in images.split(subject.batch)])
+                    found[f"{name}/{network}/{version}"] = energy_inside(maps, masks).nan_to_num(0).cpu().numpy()
+        return pd.DataFrame(found)
+
+    return cell.rows(len(places), chunk, measure)
+
+
+def relevance(rows: pd.DataFrame) -> dict[str, float]:
+    """What the shares say of each method and network, with intervals over images (`share.low/...`).
+
+    Returns:
+        By method and network (`grad_cam/1.0`): `share`, the mean share on the mark in images of the marked class with
+        it; `auroc`, of finding the images with the mark among the same images without it, by that share; `apart`, of
+        telling images with the mark that this network explains from the same images explained by the clean network.
+    """
+    chosen = [name.rpartition("/")[0] for name in map(str, rows) if name.endswith("/with")]
+    values: dict[str, float] = {}
+
+    def keep(metric: str, names: Sequence[str], found: Any) -> None:
+        for part, each in (("", found.mean), ("low", found.low), ("high", found.high)):
+            values.update({named(f"{metric}/{name}", part): float(each[i]) for i, name in enumerate(names)})
+
+    with_mark, without = ({name: f"{name}/{version}" for name in chosen} for version in ("with", "without"))
+    keep("share", chosen, interval(rows.loc[rows["member"], list(with_mark.values())].to_numpy(float)))
+    keep("auroc", chosen, auroc(rows[list(with_mark.values())], rows[list(without.values())], paired=True))
+    trained = [name for name in chosen if not name.endswith(f"/{CLEAN}")]
+    clean = [with_mark[f"{name.rpartition('/')[0]}/{CLEAN}"] for name in trained]
+    if trained:
+        keep("apart", trained, auroc(rows[[with_mark[name] for name in trained]], rows[clean], paired=True))
+    return values
+
+
+def all_decisions(subject: Subject, fit_size: int) -> dict[str, Tensor]:
+    """What the network decides of the first training images (`train`) and of each version of the test images."""
+    data = planted(subject)
+    images = {"train": data.train.images[:fit_size], **{version: data.tested(version).images for version in VERSIONS}}
+    return {name: decisions(subject, each) for name, each in images.items()}
+
+
+def surrogate_reliance(
+    subject: Subject,
+    make_view: Callable[[Subject], View],
+    make: Callable[..., Surrogate],
+    decided: Mapping[str, Tensor],
+    shown: int,
+) -> dict[str, float]:
+    """Whether a surrogate, fitted to the network's decisions on training images, betrays that these rely on the mark.
+
+    Args:
+        make: of the surrogate.
+        decided: as of `all_decisions`; it is fitted on as many training images as these are of.
+        shown: number of test images, the first, with which columns that tell of the mark are found.
+
+    Returns:
+        `fidelity` to the network, and `taken` and `recall` as of `reliance`, all by version; `names`, the share of the
+        marked class's images with the mark that it gives this class and names a column for that tells of the mark,
+        among its first three reasons; `telling`, the number of such columns.
+    """
+    data, view = planted(subject), make_view(subject)
+    rows = view(data.train.images[: len(decided["train"])])
+    surrogate = make().fit_rows(rows, decided["train"], view.names, subject.classes)
+    values: dict[str, float] = {}
+    seen: dict[Shown, Tensor] = {}
+    for version in VERSIONS:
+        part = data.tested(version)
+        seen[version] = view(part.images)
+        predicted = surrogate.predict_rows(seen[version])
+        values |= {f"{name}/{version}": value for name, value in _decided(predicted, data).items()}
+        values[f"fidelity/{version}"] = float((predicted == decided[version]).double().mean())
+    telling = auroc(seen["with"][:shown], seen["without"][:shown], paired=True, n_resamples=0).mean
+    columns = {view.names[place] for place in np.flatnonzero(np.maximum(telling, 1 - telling) >= TELLS).tolist()}
+    found = [surrogate.explain_row(row) for row in seen["with"][data.test.labels == data.target]]
+    told = [
+        any(reason.name in columns for reason in each.reasons[:READ]) for each in found if each.predicted == data.target
+    ]
+    return values | {"names": float(np.mean(told)) if told else 0.0, "telling": len(columns)}
