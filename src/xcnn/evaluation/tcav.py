@@ -1,6 +1,7 @@
 """Which concepts a network's classes depend on, against random concepts, at several layers."""
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ class Draws:
         set_size: images of every set, a concept's own and a random one.
         counterparts: random sets that each concept's vectors point away from, a vector for each.
         tested: random sets that are tested as if they were concepts, none of which should be found.
-        null: random sets among whose scores a concept's score is ranked.
+        chance: random sets among whose scores a concept's score is ranked.
         permutations: shufflings of the images of a concept and of its first counterpart.
         held_out: share of each set that the vector is not fitted on, and tells apart.
         seed: random seed of the draws.
@@ -47,15 +48,15 @@ class Draws:
     set_size: int = 40
     counterparts: int = 10
     tested: int = 50
-    null: int = 600
+    chance: int = 600
     permutations: int = 600
     held_out: float = 0.25
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.counterparts, self.tested, self.null, self.permutations) < 2 or not 0 < self.held_out < 1:
+        if min(self.counterparts, self.tested, self.chance, self.permutations) < 2 or not 0 < self.held_out < 1:
             raise UserError(
-                f"{self.counterparts} counterparts, {self.tested} tested and {self.null} null sets, {self.permutations}"
+                f"{self.counterparts} counterparts, {self.tested} tested and {self.chance} random sets, {self.permutations}"
                 f" permutations and held_out {self.held_out}: give at least 2 of each, and a share in (0, 1)."
             )
 
@@ -206,7 +207,7 @@ def _at_layer(
 
     own = [rng.choice(order[name], draws.set_size, replace=False) for name in sets.concepts]
     counterparts = drawn("counterparts", draws.counterparts)
-    tested, null = drawn("random", draws.tested), drawn("random", draws.null)
+    tested, null = drawn("random", draws.tested), drawn("random", draws.chance)
 
     def scores(concepts: Sequence[Places], told: str) -> tuple[Floats, Floats, float]:
         """Shares and means (concepts, counterparts, classes), and the mean accuracy on the images held out."""
@@ -249,7 +250,7 @@ def _at_layer(
         "seconds": seconds,
     }
     if sets.truth:
-        above = {name: score > middle for name in adjusted}
+        above = dict.fromkeys(adjusted, score > middle)
         above["slope"] = slope_concepts.mean(1) > np.median(slope_null.mean(1), 0)
         values |= _against_truth(sets, adjusted, above)
         values |= _told(sets, {"": score - middle, "_slope": slope_concepts.mean(1)})
@@ -278,7 +279,8 @@ def _t_test(of_concepts: Floats, of_null: Floats) -> Floats:
     """Kim et al.'s two-sided p: scores (V, counterparts, classes) against one of each of as many random sets."""
     count = of_concepts.shape[1]
     single = of_null[np.arange(count) % len(of_null), np.arange(count)]
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of scores that are all the same, which are seen to below
         p = ttest_ind(of_concepts, single[None], axis=1).pvalue
     same = np.isclose(of_concepts.mean(1), single.mean(0))
     return np.where(np.isnan(p), np.where(same, 1.0, 0.0), p)  # without any spread
@@ -307,7 +309,12 @@ def _against_truth(
     for test, suffix in SUFFIXES.items():
         significant = adjusted[test] <= ALPHA
         higher, lower = significant & above[test], significant & ~above[test]
-        shares = {"found": higher[true], "false": higher[~true], "against": lower[~true], "unowned": significant[unowned]}
+        shares = {
+            "found": higher[true],
+            "false": higher[~true],
+            "against": lower[~true],
+            "unowned": significant[unowned],
+        }
         values |= {f"{name}{suffix}": float(share.mean()) for name, share in shares.items() if share.size}
     return values
 

@@ -18,7 +18,7 @@ SMALL = (
     "concepts.colours=[red]",
     "concepts.n_scenes=80",
     "concepts.relative=[[wheel,eye]]",
-    "tcav.sets={set_size: 8, counterparts: 3, tested: 4, null: 30, permutations: 30, held_out: 0.25}",
+    "tcav.sets={set_size: 8, counterparts: 3, tested: 4, chance: 30, permutations: 30, held_out: 0.25}",
     "tcav.sets.set_size=8",
 )
 
@@ -26,7 +26,9 @@ SMALL = (
 def test_page_and_features_that_are_kept(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, IDENTITY, *SMALL)
     page = (places / "results/visual_revelations/tcav.md").read_text()
-    assert "| shapes | TCAV, mean difference | relu3 |" in page and "tcav-shapes-conv3-mean_difference-relu2.png" in page
+    assert (
+        "| shapes | TCAV, mean difference | relu3 |" in page and "tcav-shapes-conv3-mean_difference-relu2.png" in page
+    )
     (result,) = (places / "runs/visual_revelations/tcav").glob("*/result.json")
     record = json.loads(result.read_text())
     values, layers = record["values"], record["details"]["layers"]
@@ -49,7 +51,7 @@ def test_page_and_features_that_are_kept(places: Path, monkeypatch: pytest.Monke
     [
         ("tcav.sets.set_size=16", "concept 'red' has 8 images and set_size is 16"),
         ("concepts.colour_share=0.0125", "concept 'red' has 1 image and set_size is 8"),
-        ("tcav.sets.null=1", "1 null sets"),
+        ("tcav.sets.chance=1", "1 random sets"),
         ("concepts.class_size=0", "there is no image of class 'house'"),
     ],
 )

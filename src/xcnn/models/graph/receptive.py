@@ -46,7 +46,9 @@ class ReceptiveField:
         return left, top, right, bottom
 
 
-def receptive_fields(network: TracedNetwork, layers: list[str], input_size: tuple[int, int, int]) -> list[ReceptiveField]:
+def receptive_fields(
+    network: TracedNetwork, layers: list[str], input_size: tuple[int, int, int]
+) -> list[ReceptiveField]:
     """The receptive field of each layer's locations: the smallest rectangles that hold all pixels they depend on.
 
     A convolution or pooling widens the fields of its window; a sum or concatenation joins those of its operands; an
@@ -64,7 +66,9 @@ def receptive_fields(network: TracedNetwork, layers: list[str], input_size: tupl
     shapes = _Shapes(network.root, graph=network.graph).of(network, input_size)
     for layer, cut in cuts.items():
         if len(shapes.get(cut, ())) != 4:
-            raise UserError(f"layer {layer!r} gives {tuple(shapes.get(cut, ()))[1:]} per image, not maps (filters, h, w).")
+            raise UserError(
+                f"layer {layer!r} gives {tuple(shapes.get(cut, ()))[1:]} per image, not maps (filters, h, w)."
+            )
     needed, sizes = needed_nodes([network.placeholder], cuts.values()), size_nodes(network.graph)
     fields: dict[Node, Spans] = {network.placeholder: _pixels(input_size[1:])}
     for node in network.graph.nodes:
