@@ -83,7 +83,7 @@ def test_folders(tmp_path: Path, shapes: Shapes) -> None:
 
 
 def test_refused_folders(tmp_path: Path, shapes: Shapes) -> None:
-    with pytest.raises(Missing, match="looked for .*striped"):
+    with pytest.raises(Missing, match=r"looked for .*striped"):
         FolderConcepts(tmp_path, {"stripes": "striped"}, {"car": None})(shapes)
     (tmp_path / "striped").mkdir()
     with pytest.raises(UserError, match="striped has no image"):

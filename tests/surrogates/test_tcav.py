@@ -1,4 +1,4 @@
-"""Concept vectors and scores against captum, scikit-learn on whole features, finite differences and hand computation."""
+"""Concept vectors and scores against captum, scikit-learn on whole features, finite differences and by hand."""
 
 from pathlib import Path
 from typing import Any

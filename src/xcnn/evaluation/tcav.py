@@ -56,8 +56,9 @@ class Draws:
     def __post_init__(self) -> None:
         if min(self.counterparts, self.tested, self.chance, self.permutations) < 2 or not 0 < self.held_out < 1:
             raise UserError(
-                f"{self.counterparts} counterparts, {self.tested} tested and {self.chance} random sets, {self.permutations}"
-                f" permutations and held_out {self.held_out}: give at least 2 of each, and a share in (0, 1)."
+                f"{self.counterparts} counterparts, {self.tested} tested and {self.chance} random sets, "
+                f"{self.permutations} permutations and held_out {self.held_out}: give at least 2 of each, and a share "
+                "in (0, 1)."
             )
 
     @property

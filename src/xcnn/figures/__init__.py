@@ -22,6 +22,7 @@ from xcnn.figures.interpretation import (
     interpretation_sheet,
     part_prototypes,
 )
+from xcnn.figures.layer_sheets import SeenByFilter, layer_sheet
 from xcnn.figures.plots import (
     AblationPoint,
     AccuracySeries,
@@ -57,6 +58,7 @@ __all__ = [
     "PathRow",
     "PrototypePatch",
     "Scale",
+    "SeenByFilter",
     "Step",
     "SuccinctImage",
     "ablation_plot",
@@ -78,6 +80,7 @@ __all__ = [
     "interpretation_sheet",
     "jet_overlay",
     "kept_grid",
+    "layer_sheet",
     "overlay",
     "part_prototypes",
     "proportionate",

@@ -95,5 +95,5 @@ def test_what_mixes_all_places_sees_all_that_is_seen() -> None:
 
 
 def test_refused() -> None:
-    with pytest.raises(UserError, match="gives .* per image, not maps"):
+    with pytest.raises(UserError, match=r"gives .* per image, not maps"):
         receptive_fields(TracedNetwork(conv3()), ["flatten"], (3, 8, 8))
