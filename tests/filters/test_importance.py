@@ -30,7 +30,7 @@ def test_what_matters_more_ranks_higher_and_what_does_not_is_0(ranking: Ranking)
     inputs = torch.randn(200, 3, 1, 1)
     labels = (known()(inputs)[:, 1] > known()(inputs)[:, 0]).long()
     found = filter_importance(known(), "maps", ranking, inputs, labels, batch_size=64)
-    assert found[0] > 2 * found[1] > 0 and found[2] == pytest.approx(0, abs=1e-7)
+    assert found[0] > 1.2 * found[1] > 0 and found[2] == pytest.approx(0, abs=1e-7)
 
 
 def test_rises_of_the_loss_are_those_of_the_network_written_out() -> None:

@@ -138,7 +138,7 @@ def test_blur_and_total_variation_make_smoother_images() -> None:
         assert total_variation(found.images).mean() < 0.9 * total_variation(plain.images).mean(), term
     noise = torch.rand(50, 3, 24, 24)
     best = split_at(model, "relu2").trunk(noise)[:, :6].amax((0, 2, 3))
-    assert (plain.activation > best).all()
+    assert (plain.activation > 2 * best)[plain.activation > 0.5].all() and (plain.activation > 0.5).sum() >= 4
 
 
 def test_jitter_reaches_as_far_as_it_shifts() -> None:

@@ -151,7 +151,10 @@ def maximise_images(
         generator = torch.Generator().manual_seed(seed)
         start = 0.5 + 0.2 * (torch.rand(*input_size, generator=generator) - 0.5)
         shifts = torch.randint(-jitter, jitter + 1, (steps, 2), generator=generator).tolist()
-        noise = 2 * torch.rand(*input_size, generator=generator) - 1
+
+        def noise(step: int) -> Tensor:
+            drawn = torch.rand(*input_size, generator=torch.Generator().manual_seed(seed * 1_000_003 + step))
+            return (2 * drawn - 1).to(weight)
 
         def ascend(which: Tensor) -> Tensor:
             images = start.to(weight).repeat(len(which), 1, 1, 1)
@@ -163,9 +166,7 @@ def maximise_images(
                 (gradient,) = torch.autograd.grad(objective.sum(), shifted)
                 gradient = gradient.roll([-shift[0], -shift[1]], (2, 3))
                 largest = gradient.abs().amax((1, 2, 3), keepdim=True)
-                direction = torch.where(
-                    largest > 0, gradient / largest.clamp(min=1e-30), noise.roll(step, 2).to(gradient)
-                )
+                direction = torch.where(largest > 0, gradient / largest.clamp(min=1e-30), noise(step))
                 images = (images + step_size * (1 - step / steps) * direction).clamp(0, 1)
                 if blur and step % blur_every == 0 and step < 0.75 * steps:
                     images = gaussian_blur(images, [2 * round(2 * blur) + 1] * 2, [blur, blur])
