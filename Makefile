@@ -160,7 +160,7 @@ notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
 
 ##@ Benchmarks, as ratios in one run on this machine
 
-.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion bench-descriptions
+.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion bench-descriptions bench-concept-vectors
 bench-filter-scores: $(environment) ## all filters and classes at once against algorithm 1 written out
 	$(PYTHON) benchmarks/filter_scores.py
 
@@ -181,6 +181,9 @@ bench-occlusion: $(environment) ## occlusion maps by incremental inference again
 
 bench-descriptions: $(environment) ## filters that the measured describer puts into words in a minute
 	$(PYTHON) benchmarks/descriptions.py
+
+bench-concept-vectors: $(environment) ## TCAV with 50 random concepts of one layer and class of ResNet-50, from features at hand
+	$(PYTHON) benchmarks/concept_vectors.py
 
 # Not listed
 

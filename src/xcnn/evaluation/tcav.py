@@ -306,7 +306,7 @@ def _against_truth(
     """What each test finds of the pairs of concept and class that are true, and of those that are not."""
     true = _true(sets)
     unowned = ~true.any(1)  # concepts that no class has
-    values = {}
+    values: dict[str, float] = {}
     for test, suffix in SUFFIXES.items():
         significant = adjusted[test] <= ALPHA
         higher, lower = significant & above[test], significant & ~above[test]

@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import TINY
 from tests.launch.test_run import refusal, run
+from xcnn.launch.compose import compose, settings
 
 IDENTITY = "visual_revelations/tcav"
 SMALL = (
@@ -70,3 +71,10 @@ def test_fewer_random_images_than_a_set(
         "concepts.colour_share=0.6",
     )  # fmt: skip
     assert "14 random images are too few for the 1 concepts" in message
+
+
+def test_where_folders_of_concepts_lie_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XCNN_DATA", "/elsewhere")
+    found = settings(compose(IDENTITY, ["recipe=imagenet_resnet50", "concepts=textures"]))["concepts"]
+    assert found["class"] == "FolderConcepts" and found["folders"]["striped"] == "textures/striped"
+    assert "root" not in found
