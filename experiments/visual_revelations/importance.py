@@ -20,8 +20,15 @@ from xcnn.evaluation.importance import measure_importance
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
+from xcnn.report import Cell, Measured, PaperNumber, Row, Summary, claim
 from xcnn.report.verdicts import over_seeds
+
+TITLES = {
+    "permutation": "permutation importance",
+    "ablation": "ablation",
+    "score": "algorithm 1's score",
+    "random": "random order",
+}
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -45,11 +52,6 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     ]
     return Summary(
         "Clear methods and visual revelations: global importance of filters",
-        columns=[
-            Column("accuracy", "accuracy"),
-            Column("lost", "lost"),
-            *(Column(f"accuracy/{count}", f"without {count}") for count in rows[0].records[0]["details"]["counts"]),
-        ],
         drawings={
             "importance-removal.png": tradeoff_plot(
                 [series(row) for row in rows], "filters removed", "test accuracy, %", log=True, parts=False
@@ -72,7 +74,9 @@ def series(row: Row) -> AccuracySeries:
     nothing = [float("nan")] * len(counts)
     mean, std = ([100 * part[f"accuracy/{count}"] for count in counts] for part in (row.mean, row.std))
     heading = f"{titled(row.dataset)}, {layer(row)}"
-    return AccuracySeries(heading, titled(row.method), [float(count) for count in counts], nothing, mean, nothing, std)
+    return AccuracySeries(
+        heading, TITLES[row.method.split("-")[0]], [float(count) for count in counts], nothing, mean, nothing, std
+    )
 
 
 def agreement(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -133,12 +133,13 @@ def seen_by_layers(
         values |= {f"field/{layer}": max(field.side), f"live/{layer}": len(live) / len(top.activation)}
         details["fields"][layer] = list(field.side)
         details["filters"][layer] = chosen
-        drawn += [
-            SeenByFilter(layer, index, found[""].images[i].cpu().numpy(), float(found[""].activation[i]),
-                         [_patch(images, top, field, index, place) for place in range(shown.patches)],
-                         top.activation[index].tolist())
-            for i, index in enumerate(chosen)
-        ]  # fmt: skip
+        height, width = (len(spans) for spans in (field.rows, field.columns))
+        left, upper, right, lower = field.box(height // 2, width // 2)  # of the place that is maximised
+        for i, index in enumerate(chosen):
+            patches = [_patch(images, top, field, index, place) for place in range(shown.patches)]
+            picture = found[""].images[i, :, upper:lower, left:right].cpu().numpy()
+            reached = float(found[""].activation[i])
+            drawn.append(SeenByFilter(layer, index, picture, reached, patches, top.activation[index].tolist()))
     return values, drawn, details
 
 

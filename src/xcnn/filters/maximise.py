@@ -21,6 +21,8 @@ from xcnn.models.split import split_at
 
 __all__ = ["MaximisedImages", "activation_maps", "maximise_images", "total_variation"]
 
+STARTS = (64, 0.2)  # images of noise to start from, and the range of values of the first; that of the last is 1
+
 
 class MaximisedImages(NamedTuple):
     """Images (F, C, H, W) in [0, 1] for F filters, and what each filter reaches on its own: the largest activation."""
@@ -119,7 +121,8 @@ def maximise_images(
 
     Each step shifts the image by a few pixels, climbs the activation minus a total-variation term by at most
     `step_size` for any pixel (the gradient is divided by its largest magnitude; the step shrinks linearly to 0), and
-    clips to [0, 1]. Where a filter is silent and has no gradient, the step is noise of that size.
+    clips to [0, 1]. A filter that is silent has no gradient: it starts from the first of several images of noise, of
+    rising contrast, on which it is active.
 
     Args:
         model: a network of images to logits; left as it is, and run in evaluation mode.
@@ -133,7 +136,7 @@ def maximise_images(
         blur: standard deviation in pixels of a Gaussian blur; 0 for none.
         blur_every: steps from one blur to the next; none in the last quarter of the steps.
         tv: weight of `total_variation`, mean over channels, against the activation's own magnitude; 0 for none.
-        seed: random seed of the start (grey, and noise of up to 0.1) and of the shifts; the same on every device.
+        seed: random seed of the starts, noise around grey, and of the shifts; the same on every device.
         batch_size: filters whose images are optimised at a time.
 
     Raises:
@@ -149,15 +152,16 @@ def maximise_images(
             raise UserError(f"there is no filter {missing[0]}: layer {layer!r} has filters 0 to {size[1] - 1}.")
         middle = (size[2] // 2, size[3] // 2)
         generator = torch.Generator().manual_seed(seed)
-        start = 0.5 + 0.2 * (torch.rand(*input_size, generator=generator) - 0.5)
+        contrast = torch.linspace(STARTS[1], 1, STARTS[0])[:, None, None, None]
+        starts = 0.5 + contrast * (torch.rand(STARTS[0], *input_size, generator=generator) - 0.5)
+        starts = starts.to(weight)
         shifts = torch.randint(-jitter, jitter + 1, (steps, 2), generator=generator).tolist()
-
-        def noise(step: int) -> Tensor:
-            drawn = torch.rand(*input_size, generator=torch.Generator().manual_seed(seed * 1_000_003 + step))
-            return (2 * drawn - 1).to(weight)
+        with torch.no_grad():
+            active = split.trunk(normalise(starts))[:, :, middle[0], middle[1]] > 0  # (starts, filters)
+        first = active.int().argmax(0)  # 0 where a filter is silent on all
 
         def ascend(which: Tensor) -> Tensor:
-            images = start.to(weight).repeat(len(which), 1, 1, 1)
+            images = starts[first[which]]
             for step, shift in enumerate(shifts):
                 shifted = images.roll(shift, (2, 3)).requires_grad_()
                 activation = split.trunk(normalise(shifted))[torch.arange(len(which)), which, middle[0], middle[1]]
@@ -166,7 +170,7 @@ def maximise_images(
                 (gradient,) = torch.autograd.grad(objective.sum(), shifted)
                 gradient = gradient.roll([-shift[0], -shift[1]], (2, 3))
                 largest = gradient.abs().amax((1, 2, 3), keepdim=True)
-                direction = torch.where(largest > 0, gradient / largest.clamp(min=1e-30), noise(step))
+                direction = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
                 images = (images + step_size * (1 - step / steps) * direction).clamp(0, 1)
                 if blur and step % blur_every == 0 and step < 0.75 * steps:
                     images = gaussian_blur(images, [2 * round(2 * blur) + 1] * 2, [blur, blur])
