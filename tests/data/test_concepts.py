@@ -76,6 +76,8 @@ def test_folders(tmp_path: Path, shapes: Shapes) -> None:
     assert torch.equal(sets.classes["boat"], shapes.test.images[shapes.test.labels == 4])
     assert len(sets.pool) == 32  # neither cars nor boats
     assert make(shapes).manifest == sets.manifest
+    few = FolderConcepts(tmp_path, {}, make.classes, resize=36, crop=32, class_size=1)(shapes)
+    assert [len(images) for images in few.classes.values()] == [1, 1]
     folder(tmp_path, "more", 1, 3)
     assert FolderConcepts(tmp_path, {"stripes": "more"}, make.classes, resize=36, crop=32)(shapes).manifest not in (
         sets.manifest,

@@ -142,6 +142,7 @@ class FolderConcepts:
         classes: of each class, by its name in the data set, the folder of its images; None takes the data set's own.
         truth: of each concept the classes that have it, where that is known.
         resize, crop: as of `PictureFiles`.
+        class_size: images of a class, at most; None takes all.
         relative: groups of concepts to compare with each other.
 
     Raises:
@@ -157,10 +158,12 @@ class FolderConcepts:
         truth: Mapping[str, Sequence[str]] | None = None,
         resize: int | None = None,
         crop: int | None = None,
+        class_size: int | None = None,
         relative: Sequence[Sequence[str]] = (),
     ):
         self.root, self.folders, self.classes = Path(root), folders, classes
         self.truth, self.resize, self.crop, self.relative = truth or {}, resize, crop, relative
+        self.class_size = class_size
 
     def __call__(self, data: Data) -> ConceptSets:
         for name in self.classes:
@@ -169,23 +172,23 @@ class FolderConcepts:
                 raise UserError(f"{data.name} has no class {name!r}; near ones: {', '.join(near) or 'none'}.")
         pictures, labels = data.pictures, [data.classes.index(name) for name in self.classes]
         of_classes = {
-            name: _read(pictures, (pictures.labels == label).nonzero()[:, 0].tolist())
+            name: _read(pictures, (pictures.labels == label).nonzero()[:, 0].tolist()[: self.class_size])
             if folder is None
-            else self._folder(folder)
+            else self._folder(folder, self.class_size)
             for (name, folder), label in zip(self.classes.items(), labels, strict=True)
         }
         chance = [place for place, label in enumerate(pictures.labels.tolist()) if label not in labels]
         concepts = {name: self._folder(folder) for name, folder in self.folders.items()}
         return ConceptSets(concepts, _read(pictures, chance), of_classes, self.truth, self.relative)
 
-    def _folder(self, name: str) -> Tensor:
+    def _folder(self, name: str, size: int | None = None) -> Tensor:
         folder = self.root / name
         if not folder.is_dir():
             raise Missing(
                 f"the images of a concept or class are not there: looked for {folder}. Put its images there, or name "
                 "other folders in conf/concepts/."
             )
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)[:size]
         if not paths:
             raise UserError(f"{folder} has no image ({', '.join(sorted(IMAGE_ENDINGS))}).")
         nothing = torch.zeros(len(paths), dtype=torch.int64), [torch.empty(0, 4)] * len(paths)
