@@ -165,7 +165,7 @@ notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
 
 ##@ Benchmarks, as ratios in one run on this machine
 
-.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion bench-descriptions bench-explorer
+.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion bench-descriptions bench-explorer bench-concept-vectors
 bench-filter-scores: $(environment) ## all filters and classes at once against algorithm 1 written out
 	$(PYTHON) benchmarks/filter_scores.py
 
@@ -189,6 +189,9 @@ bench-descriptions: $(environment) ## filters that the measured describer puts i
 
 bench-explorer: $(environment) ## pages of the explorer: p50, p95 and requests a second, first picture for ResNet-18 at 224 px
 	$(PYTHON) benchmarks/explorer.py $(ARGS)
+
+bench-concept-vectors: $(environment) ## TCAV with 50 random concepts of one layer and class of ResNet-50, from features at hand
+	$(PYTHON) benchmarks/concept_vectors.py
 
 # Not listed
 

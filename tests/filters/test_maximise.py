@@ -1,11 +1,13 @@
 """Activation maximisation where its outcome is known."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
 
 from xcnn.errors import UserError
-from xcnn.filters import activation_maps, total_variation
+from xcnn.filters import activation_maps, maximise_images, total_variation
 from xcnn.models import conv3, split_at
 
 
@@ -105,3 +107,71 @@ def test_refusals() -> None:
         activation_maps(conv3(), "relu1", 10)
     with pytest.raises(UserError, match="not maps"):
         activation_maps(conv3(), "flatten", 0)
+
+
+def linear(weight: torch.Tensor) -> nn.Sequential:
+    """A convolution over the whole image, so that the middle of its one-place maps is linear in the image."""
+    conv = nn.Conv2d(3, len(weight), tuple(weight.shape[2:]), bias=False)
+    with torch.no_grad():
+        conv.weight.copy_(weight)
+    return nn.Sequential(OrderedDict(conv=conv, flatten=nn.Flatten(), head=nn.Linear(len(weight), 2)))
+
+
+PLAIN = {"jitter": 0, "blur": 0.0, "tv": 0.0}
+
+
+def test_best_image_of_a_linear_filter_is_white_where_its_weight_is_positive() -> None:
+    weight = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    weight = weight.sign() * (0.5 + weight.abs())
+    found = maximise_images(linear(weight), "conv", [1, 0, 1], (3, 6, 7), steps=100, step_size=0.4, **PLAIN)
+    for image, reached, index in zip(found.images, found.activation, (1, 0, 1), strict=True):
+        assert torch.equal(image, (weight[index] > 0).float())
+        torch.testing.assert_close(reached, weight[index].clamp(min=0).sum())
+
+
+def test_blur_and_total_variation_make_smoother_images() -> None:
+    torch.manual_seed(0)
+    model = conv3()
+    plain = maximise_images(model, "relu2", range(6), (3, 24, 24), steps=32, **PLAIN)
+    for term in ({"tv": 5.0}, {"blur": 1.0}):
+        found = maximise_images(model, "relu2", range(6), (3, 24, 24), steps=32, **(PLAIN | term))
+        assert total_variation(found.images).mean() < 0.9 * total_variation(plain.images).mean(), term
+    noise = torch.rand(50, 3, 24, 24)
+    best = split_at(model, "relu2").trunk(noise)[:, :6].amax((0, 2, 3))
+    assert (plain.activation > 2 * best)[plain.activation > 0.5].all() and (plain.activation > 0.5).sum() >= 4
+
+
+def test_jitter_reaches_as_far_as_it_shifts() -> None:
+    torch.manual_seed(0)
+    model = conv3()
+    with torch.no_grad():
+        model.conv1.bias.fill_(1.0)  # no filter is silent
+    start = maximise_images(model, "relu1", range(4), (3, 12, 12), steps=0, **PLAIN).images
+    for jitter in (0, 2):
+        found = maximise_images(model, "relu1", range(4), (3, 12, 12), steps=200, **(PLAIN | {"jitter": jitter}))
+        changed = (found.images != start).any(0).any(0)
+        expected = torch.zeros(12, 12, dtype=torch.bool)
+        expected[5 - jitter : 8 + jitter, 5 - jitter : 8 + jitter] = True
+        assert torch.equal(changed, expected)
+
+
+def test_a_filter_that_is_silent_on_grey_is_woken_by_noise() -> None:
+    weight = torch.zeros(1, 3, 5, 5)
+    weight[:, :, 2, 2], weight[:, :, 1, 2] = 1.0, -1.0  # an edge: 0 on a uniform image
+    model = nn.Sequential(
+        OrderedDict(conv=nn.Conv2d(3, 1, 5), relu=nn.ReLU(), flatten=nn.Flatten(), head=nn.Linear(1, 2))
+    )
+    with torch.no_grad():
+        model.conv.weight.copy_(weight)
+        model.conv.bias.fill_(-0.4)  # more than the start's noise reaches
+    found = maximise_images(model, "relu", [0], (3, 5, 5), steps=100, step_size=0.2, **PLAIN)
+    torch.testing.assert_close(found.activation, torch.tensor([2.6]), atol=0.2, rtol=0)
+
+
+def test_images_refused_and_the_model_left_alone() -> None:
+    model = conv3().train()
+    with pytest.raises(UserError, match="no filter 32: layer 'relu1' has filters 0 to 31"):
+        maximise_images(model, "relu1", [3, 32], (3, 8, 8))
+    with pytest.raises(UserError, match="not maps"):
+        maximise_images(model, "flatten", [0], (3, 8, 8))
+    assert model.training and all(parameter.grad is None for parameter in model.parameters())

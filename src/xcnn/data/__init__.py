@@ -2,6 +2,7 @@
 
 from xcnn.data.chosen_classes import ChosenClasses, ShapesPresence
 from xcnn.data.cifar10 import CIFAR10, image_folder
+from xcnn.data.concepts import ConceptSets, FolderConcepts, PartConcepts
 from xcnn.data.cub200 import CUB200
 from xcnn.data.imagenet import ImageNetVal
 from xcnn.data.imagenette import Imagenette
@@ -21,10 +22,13 @@ __all__ = [
     "PARTS",
     "STL10",
     "ChosenClasses",
+    "ConceptSets",
     "EpochOrder",
+    "FolderConcepts",
     "ImageNetVal",
     "Imagenette",
     "Labelled",
+    "PartConcepts",
     "PictureBatch",
     "PictureFiles",
     "PictureTensors",

@@ -23,6 +23,7 @@ from xcnn.figures.interpretation import (
     part_prototypes,
 )
 from xcnn.figures.latency import Latency, latency_plot
+from xcnn.figures.layer_sheets import SeenByFilter, layer_sheet
 from xcnn.figures.plots import (
     AblationPoint,
     AccuracySeries,
@@ -59,6 +60,7 @@ __all__ = [
     "PathRow",
     "PrototypePatch",
     "Scale",
+    "SeenByFilter",
     "Step",
     "SuccinctImage",
     "ablation_plot",
@@ -79,6 +81,7 @@ __all__ = [
     "jet_overlay",
     "kept_grid",
     "latency_plot",
+    "layer_sheet",
     "overlay",
     "part_prototypes",
     "proportionate",

@@ -4,17 +4,31 @@ The paper ascends "on the inputs to the filter" with the class activation as the
 the input is that of the sub-model after the layer, filter k's map is optimised while the others are zero, and the
 objective is the class's logit minus a total-variation and an L2 term. Each step changes a map by at most `step_size`
 anywhere (the gradient is divided by its largest magnitude), the step shrinks linearly to 0, and maps stay in [0, 1].
+
+`maximise_images` ascends on the images instead, as is usual (Erhan et al. 2009; Yosinski et al. 2015), with jitter,
+blur and a total-variation term.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from xcnn.errors import UserError
 from xcnn.models.split import split_at
 
-__all__ = ["activation_maps", "total_variation"]
+__all__ = ["MaximisedImages", "activation_maps", "maximise_images", "total_variation"]
+
+STARTS = (64, 0.2)  # images of noise to start from, and the range of values of the first; that of the last is 1
+
+
+class MaximisedImages(NamedTuple):
+    """Images (F, C, H, W) in [0, 1] for F filters, and what each filter reaches on its own: the largest activation."""
+
+    images: Tensor
+    activation: Tensor
 
 
 def total_variation(maps: Tensor) -> Tensor:
@@ -86,3 +100,87 @@ def activation_maps(
 
         parts = zip(start.split(batch_size), one_hot.split(batch_size), strict=True)
         return torch.cat([ascend(maps, channel) for maps, channel in parts])
+
+
+def maximise_images(
+    model: nn.Module,
+    layer: str,
+    filters: Sequence[int],
+    input_size: Sequence[int] = (3, 32, 32),
+    normalise: Callable[[Tensor], Tensor] = nn.Identity(),  # noqa: B008  # without parameters or state
+    steps: int = 128,
+    step_size: float = 0.1,
+    jitter: int = 2,
+    blur: float = 0.5,
+    blur_every: int = 4,
+    tv: float = 0.5,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> MaximisedImages:
+    """Images in which filters are as active as gradient ascent can make them, at the middle of their maps.
+
+    Each step shifts the image by a few pixels, climbs the activation minus a total-variation term by at most
+    `step_size` for any pixel (the gradient is divided by its largest magnitude; the step shrinks linearly to 0), and
+    clips to [0, 1]. A filter that is silent has no gradient: it starts from the first of several images of noise, of
+    rising contrast, on which it is active.
+
+    Args:
+        model: a network of images to logits; left as it is, and run in evaluation mode.
+        layer: qualified name of a layer with maps.
+        filters: indices of the filters.
+        input_size: (C, H, W) of the network's images.
+        normalise: images in [0, 1] to the network's input.
+        steps: number of ascent steps.
+        step_size: largest change of a pixel in the first step, of values in [0, 1].
+        jitter: largest shift in pixels, up or down and sideways; 0 for none.
+        blur: standard deviation in pixels of a Gaussian blur; 0 for none.
+        blur_every: steps from one blur to the next; none in the last quarter of the steps.
+        tv: weight of `total_variation`, mean over channels, against the activation's own magnitude; 0 for none.
+        seed: random seed of the starts, noise around grey, and of the shifts; the same on every device.
+        batch_size: filters whose images are optimised at a time.
+
+    Raises:
+        UserError: the network cannot be cut there, the layer gives no maps, or there is no such filter.
+    """
+    split = split_at(model, layer)
+    weight = next(model.parameters(), torch.zeros(())).detach()
+    with torch.inference_mode(False), torch.enable_grad():
+        size = split.trunk(normalise(weight.new_zeros(1, *input_size))).shape
+        if len(size) != 4:
+            raise UserError(f"layer {layer!r} gives {tuple(size[1:])} per image, not maps (filters, h, w).")
+        if missing := [index for index in filters if not 0 <= index < size[1]]:
+            raise UserError(f"there is no filter {missing[0]}: layer {layer!r} has filters 0 to {size[1] - 1}.")
+        middle = (size[2] // 2, size[3] // 2)
+        generator = torch.Generator().manual_seed(seed)
+        contrast = torch.linspace(STARTS[1], 1, STARTS[0])[:, None, None, None]
+        starts = 0.5 + contrast * (torch.rand(STARTS[0], *input_size, generator=generator) - 0.5)
+        starts = starts.to(weight)
+        shifts = torch.randint(-jitter, jitter + 1, (steps, 2), generator=generator).tolist()
+        with torch.no_grad():
+            active = split.trunk(normalise(starts))[:, :, middle[0], middle[1]] > 0  # (starts, filters)
+        first = active.int().argmax(0)  # 0 where a filter is silent on all
+
+        def ascend(which: Tensor) -> Tensor:
+            images = starts[first[which]]
+            for step, shift in enumerate(shifts):
+                shifted = images.roll(shift, (2, 3)).requires_grad_()
+                activation = split.trunk(normalise(shifted))[torch.arange(len(which)), which, middle[0], middle[1]]
+                rough = total_variation(shifted).mean(1)
+                objective = activation - tv * activation.detach().abs() * rough
+                (gradient,) = torch.autograd.grad(objective.sum(), shifted)
+                gradient = gradient.roll([-shift[0], -shift[1]], (2, 3))
+                largest = gradient.abs().amax((1, 2, 3), keepdim=True)
+                direction = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
+                images = (images + step_size * (1 - step / steps) * direction).clamp(0, 1)
+                if blur and step % blur_every == 0 and step < 0.75 * steps:
+                    images = gaussian_blur(images, [2 * round(2 * blur) + 1] * 2, [blur, blur])
+            return images
+
+        indices = torch.as_tensor(list(filters), device=weight.device)
+        images = torch.cat([ascend(part) for part in indices.split(batch_size)])
+        with torch.no_grad():
+            parts = zip(images.split(batch_size), indices.split(batch_size), strict=True)
+            reached = [
+                split.trunk(normalise(part))[torch.arange(len(which)), which].amax((1, 2)) for part, which in parts
+            ]
+        return MaximisedImages(images, torch.cat(reached))

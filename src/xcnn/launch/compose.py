@@ -134,7 +134,9 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     (None while it is missing), not by its folder.
     """
     found = {key: value for key, value in plain(cfg).items() if key not in (*PLACE, *AMOUNTS, *OFFERED)}
-    found["data"] = {key: value for key, value in found["data"].items() if key != "root"}
+    for part in ("data", "concepts"):
+        if found.get(part):
+            found[part] = {key: value for key, value in found[part].items() if key != "root"}
     found["trainer"] = {key: value for key, value in found["trainer"].items() if key not in PLACE_OF_TRAINER}
     if found.get("describer"):
         found["describer"] = {key: value for key, value in found["describer"].items() if key not in PLACE_OF_DESCRIBER}

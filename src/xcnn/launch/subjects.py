@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from xcnn.attribution import Method
+from xcnn.data.concepts import ConceptSets
 from xcnn.data.rationales import LONGEST, VOCABULARY, Rationales
 from xcnn.errors import UserError
 from xcnn.evaluation.prototypes import training_share
@@ -240,6 +241,15 @@ class Setup(Parts):
         """What the configured surrogate sees of a subject."""
         view: View = build(self._cfg.view)(subject)
         return view
+
+    def concepts(self, subject: Subject) -> ConceptSets:
+        """Images of the configured concepts, of chance, and of the classes that are asked about them.
+
+        Raises:
+            Missing: there are no such images at hand.
+        """
+        sets: ConceptSets = build(self._cfg.concepts)(subject.data)
+        return sets
 
     def surrogate(self) -> Callable[..., Surrogate]:
         """The configured surrogate, of the option that sets its size."""

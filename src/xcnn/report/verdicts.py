@@ -225,7 +225,8 @@ class Claim:
     def verdict(self) -> Ruling:
         """A sign holds if the whole interval has it, and does not if the whole interval has the other.
 
-        One run of which no spread is known decides nothing, whatever its sign. A printed difference holds if ours is it, to the rounding of both, and does not if the interval leaves it out.
+        One run of which no spread is known decides nothing, whatever its sign. A printed difference holds if ours is
+        it, to the rounding of both, and does not if the interval leaves it out.
         Between the two, an interval is too wide to say: a few seeds would bear out anything.
         """
         ours = self.difference
