@@ -56,7 +56,7 @@ def mixed_logit(wins: NDArray[np.number], answers: NDArray[np.number], level: fl
             f"wins {wins.shape} and answers {answers.shape} must be (raters, images), 0 <= wins <= answers."
         )
     some = answers > 0
-    wins, answers = (table[some.any(1)][:, some.any(0)] for table in (wins, answers))
+    wins, answers = wins[some.any(1)][:, some.any(0)], answers[some.any(1)][:, some.any(0)]
     if min(wins.shape) < 2 or not 0 < wins.sum() < answers.sum():
         raise UserError(
             f"{wins.shape[0]} raters chose the first {wins.sum():.0f} times of {answers.sum():.0f} on {wins.shape[1]} "
@@ -66,7 +66,7 @@ def mixed_logit(wins: NDArray[np.number], answers: NDArray[np.number], level: fl
     share = wins.sum() / answers.sum()
     start = np.array([np.log(share / (1 - share)), 0.5, 0.5])
     found = minimize(model, start, method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-6, "maxiter": 1000})
-    b, s, t = found.x[0], *np.abs(found.x[1:])
+    b, s, t = float(found.x[0]), abs(float(found.x[1])), abs(float(found.x[2]))
     error = _standard_error(model, np.array([b, s, t]))
     reach = error * float(student.ppf((1 + level) / 2, len(wins) - 1))
     return MixedLogit((b, b - reach, b + reach), s, t, int(answers.sum()))

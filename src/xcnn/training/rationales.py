@@ -61,7 +61,7 @@ class RationaleTraining(Classifier):
             raise UserError(f"rationales.texts is one of {', '.join(get_args(Texts))}, not {texts!r}.")
         self.texts = texts
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         images, facts = self.training_images(batch[0]), batch[1].cpu()
         said = class_names(facts[:, 0]) if self.texts == "class_names" else drawn_rationales(facts)
         words = tokens([sentence(row) for row in said]).to(images.device)
