@@ -41,13 +41,16 @@ def test_one_seed_has_no_spread_and_undefined_values_are_left_out() -> None:
     assert row.show("ratio", 1) == "0.5"
 
 
-def test_seeds_of_data_and_prototypes_are_the_records_own() -> None:
+def test_seeds_of_parts_and_of_variants_are_the_records_own() -> None:
     records = [record(seed=seed, accuracy=float(seed)) for seed in (0, 1)]
     for one in records:
-        one["settings"] |= {part: {"seed": one["seed"], "kept": 1} for part in ("data", "prototypes")}
+        one["settings"] |= {part: {"seed": one["seed"], "kept": 1} for part in ("data", "prototypes", "surrogate")}
+        one["settings"]["variants"] = {"a=b": {"seed": one["seed"], "kept": 1}, "a=none": None}
     (row,) = aggregate(records)
     assert row.n == 2
     records[1]["settings"]["prototypes"]["kept"] = 2
+    assert len(aggregate(records)) == 2
+    records[1]["settings"]["prototypes"]["kept"], records[1]["settings"]["variants"]["a=b"]["kept"] = 1, 2
     assert len(aggregate(records)) == 2
 
 

@@ -114,9 +114,16 @@ def aggregate(records: Iterable[Record], order: Sequence[str] = ()) -> list[Row]
 
 def _without_seed(record: Record) -> dict[str, Any]:
     settings = {key: value for key, value in record["settings"].items() if key != "seed"}
-    for part in ("data", "prototypes"):  # whose own seeds are the record's
+    for part in ("data", "prototypes", "surrogate"):  # whose own seeds are the record's, as those of variants are
         if isinstance(settings.get(part), Mapping):
             settings[part] = {key: value for key, value in settings[part].items() if key != "seed"}
+    if isinstance(settings.get("variants"), Mapping):
+        settings["variants"] = {
+            name: {key: value for key, value in chosen.items() if key != "seed"}
+            if isinstance(chosen, Mapping)
+            else chosen
+            for name, chosen in settings["variants"].items()
+        }
     return settings
 
 
