@@ -50,7 +50,7 @@ def mixed_logit(wins: NDArray[np.number], answers: NDArray[np.number], level: fl
         UserError: the shapes differ, fewer than two raters or images answered, or one of the methods was never chosen,
             so that the log-odds are infinite.
     """
-    wins, answers = np.asarray(wins, np.float64), np.asarray(answers, np.float64)
+    wins, answers = np.asarray(wins, dtype=float), np.asarray(answers, dtype=float)
     if wins.ndim != 2 or wins.shape != answers.shape or (wins < 0).any() or (wins > answers).any():
         raise UserError(
             f"wins {wins.shape} and answers {answers.shape} must be (raters, images), 0 <= wins <= answers."
@@ -62,7 +62,7 @@ def mixed_logit(wins: NDArray[np.number], answers: NDArray[np.number], level: fl
             f"{wins.shape[0]} raters chose the first {wins.sum():.0f} times of {answers.sum():.0f} on {wins.shape[1]} "
             "images: the model needs two raters and images, and each method to be chosen."
         )
-    model = _Likelihood(wins, answers)
+    model = _Likelihood(wins.astype(np.float64), answers.astype(np.float64))
     share = wins.sum() / answers.sum()
     start = np.array([np.log(share / (1 - share)), 0.5, 0.5])
     found = minimize(model, start, method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-6, "maxiter": 1000})
