@@ -20,7 +20,7 @@ from transformers import (
 )
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
-ENOUGH = 0.003  # the loss of a model that tells the colours apart
+ENOUGH = 0.02  # the loss of a model that tells the colours apart; one that guesses has 0.2 and more
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
