@@ -9,7 +9,7 @@ dense enough for the matrix of their effects to be reduced to the raters alone.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import t as student
@@ -38,7 +38,7 @@ class MixedLogit:
     answers: int
 
 
-def mixed_logit(wins: NDArray[np.number], answers: NDArray[np.number], level: float = 0.95) -> MixedLogit:
+def mixed_logit(wins: ArrayLike, answers: ArrayLike, level: float = 0.95) -> MixedLogit:
     """Fit the model by maximum likelihood.
 
     Args:
@@ -50,26 +50,30 @@ def mixed_logit(wins: NDArray[np.number], answers: NDArray[np.number], level: fl
         UserError: the shapes differ, fewer than two raters or images answered, or one of the methods was never chosen,
             so that the log-odds are infinite.
     """
-    wins, answers = np.asarray(wins, dtype=float), np.asarray(answers, dtype=float)
-    if wins.ndim != 2 or wins.shape != answers.shape or (wins < 0).any() or (wins > answers).any():
+    won, asked = np.asarray(wins, np.float64), np.asarray(answers, np.float64)
+    if won.ndim != 2 or won.shape != asked.shape or (won < 0).any() or (won > asked).any():
+        raise UserError(f"wins {won.shape} and answers {asked.shape} must be (raters, images), 0 <= wins <= answers.")
+    some = asked > 0
+    chosen, given = (table[some.any(1)][:, some.any(0)] for table in (won, asked))
+    raters, images = chosen.shape
+    if min(raters, images) < 2 or not 0 < chosen.sum() < given.sum():
         raise UserError(
-            f"wins {wins.shape} and answers {answers.shape} must be (raters, images), 0 <= wins <= answers."
+            f"{raters} raters chose the first {chosen.sum():.0f} times of {given.sum():.0f} on {images} images: the "
+            "model needs two raters and images, and each method to be chosen."
         )
-    some = answers > 0
-    wins, answers = wins[some.any(1)][:, some.any(0)], answers[some.any(1)][:, some.any(0)]
-    if min(wins.shape) < 2 or not 0 < wins.sum() < answers.sum():
-        raise UserError(
-            f"{wins.shape[0]} raters chose the first {wins.sum():.0f} times of {answers.sum():.0f} on {wins.shape[1]} "
-            "images: the model needs two raters and images, and each method to be chosen."
-        )
-    model = _Likelihood(wins.astype(np.float64), answers.astype(np.float64))
-    share = wins.sum() / answers.sum()
+    model = _Likelihood(chosen, given)
+    share = chosen.sum() / given.sum()
     start = np.array([np.log(share / (1 - share)), 0.5, 0.5])
     found = minimize(model, start, method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-6, "maxiter": 1000})
-    b, s, t = float(found.x[0]), abs(float(found.x[1])), abs(float(found.x[2]))
-    error = _standard_error(model, np.array([b, s, t]))
-    reach = error * float(student.ppf((1 + level) / 2, len(wins) - 1))
-    return MixedLogit((b, b - reach, b + reach), s, t, int(answers.sum()))
+    b, s, t = _parts(found.x)
+    reach = _standard_error(model, np.array([b, s, t])) * float(student.ppf((1 + level) / 2, len(chosen) - 1))
+    return MixedLogit((b, b - reach, b + reach), s, t, int(given.sum()))
+
+
+def _parts(parameters: Floats) -> tuple[float, float, float]:
+    """b, s and t; the search may give the standard deviations either sign."""
+    b, s, t = parameters.tolist()
+    return b, abs(s), abs(t)
 
 
 class _Likelihood:
@@ -83,7 +87,7 @@ class _Likelihood:
         self.x, self.y = np.zeros(wins.shape[0]), np.zeros(wins.shape[1])
 
     def __call__(self, parameters: Floats) -> float:
-        b, s, t = parameters[0], *np.abs(parameters[1:])
+        b, s, t = _parts(parameters)
         x, y, value = self.x, self.y, self._value(b, s, t, self.x, self.y)
         for _ in range(STEPS):
             step_x, step_y, log_determinant = self._step(b, s, t, x, y)

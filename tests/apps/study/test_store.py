@@ -152,7 +152,7 @@ def take_part_through_kills(engine: Any, database: str) -> None:
         port = free.getsockname()[1]
     server = serving(database, port)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True, timeout=120) as client:
             client.post("/study/maps/consent", data={"version": "1", "agree": "yes"}).raise_for_status()
             acknowledged = []
             while True:

@@ -20,6 +20,7 @@ from xcnn.errors import UserError
 from xcnn.files import writable
 
 WAIT = 60  # seconds, for other requests or another process that writes
+KEPT = {"pool_size": 20, "max_overflow": 20, "pool_timeout": WAIT}  # connections, for the server's forty threads
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -44,12 +45,12 @@ def connect(address: str) -> Engine:
         if lite:
             engine = create_engine(
                 address,
-                pool_timeout=WAIT,
+                **KEPT,
                 connect_args={"timeout": WAIT},
                 execution_options={"writers": Queue()},
             )
         else:  # a pooled connection may have died since
-            engine = create_engine(address, pool_timeout=WAIT, pool_pre_ping=True)
+            engine = create_engine(address, **KEPT, pool_pre_ping=True)
     except (ArgumentError, ModuleNotFoundError) as error:
         raise UserError(
             f"{address} is no address of a database ({error}): sqlite:///FILE, or postgresql+psycopg://..."
