@@ -123,7 +123,7 @@ display(
             "data": row.dataset,
             "marked": f"{float(share):.0%}",
             **{
-                f"{metric}, {version}": value(row, f"{metric}/{version}/{share}")
+                f"{metric}, {version}": row.show(f"{metric}/{version}/{share}")
                 for metric in ("recall", "taken")
                 for version in ("without", "with", "moved")
             },
@@ -134,8 +134,8 @@ display(
 )
 
 # %% [markdown]
-# What the methods show of it. `share`: of the positive relevance, on the mark; `auroc`: of finding the mark by it;
-# `apart`: of telling this network from the clean one.
+# What the methods show of it, means and standard deviations over seeds. `share`: of the positive relevance, on the
+# mark; `auroc`: of finding the mark by it; `apart`: of telling this network from the clean one.
 
 # %%
 shown = pd.DataFrame(
@@ -143,7 +143,7 @@ shown = pd.DataFrame(
         "data": row.dataset,
         "method": choice.rpartition("/")[0],
         "marked": f"{float(choice.rpartition('/')[2]):.0%}",
-        **{metric: value(row, f"{metric}/{choice}", 2) for metric in ("share", "auroc", "apart")},
+        **{metric: row.show(f"{metric}/{choice}") for metric in ("share", "auroc", "apart")},
         "order": row.mean[f"apart/{choice}"],
     }
     for row in rows("shortcut")

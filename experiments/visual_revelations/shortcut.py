@@ -5,7 +5,7 @@ Command:    make visual-revelations-shortcut
 Reports:    no number; that visualisation helps to identify biases and errors in the training data.
 Cost:       on one CPU core and for each seed 4 trainings of half a minute on the embedded data, 2 minutes for 30
             methods' maps of 24 images by 4 networks, and half a minute for 6 surrogates of each; sweep `black_box`
-            (RISE, LIME, meaningful perturbation on 16 images): 5 minutes; sweep `mnist`: 10 minutes a seed, 2 GB.
+            (RISE, LIME, meaningful perturbation on 16 images): 9 minutes; sweep `mnist`: 10 minutes a seed, 2 GB.
 Deviations: the paper names no bias. Ours is a square of one colour on a share of one class's training images; a
             network trained without it is the control.
 """

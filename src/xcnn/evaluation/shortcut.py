@@ -139,8 +139,8 @@ def relevance(rows: pd.DataFrame) -> dict[str, float]:
 def all_decisions(subject: Subject, fit_size: int) -> dict[str, Tensor]:
     """What the network decides of the first training images (`train`) and of each version of the test images."""
     data = planted(subject)
-    images: dict[str, Tensor] = {"train": data.train.images[:fit_size]}
-    images |= {version: data.tested(version).images for version in VERSIONS}
+    images: dict[str, Tensor] = {version: data.tested(version).images for version in VERSIONS}
+    images["train"] = data.train.images[:fit_size]
     return {name: decisions(subject, each) for name, each in images.items()}
 
 

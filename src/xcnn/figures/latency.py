@@ -41,8 +41,9 @@ def latency_plot(latencies: Sequence[Latency], forward: float, limits: Sequence[
     for row, each in enumerate(latencies):
         axes.plot([each.median, each.most], [row, row], color=PALETTE[0], linewidth=1.6, solid_capstyle="butt")
         axes.plot(each.median, row, "o", color=PALETTE[0], markersize=4)
+        times = each.median / forward
         axes.annotate(
-            f"{each.median / forward:.3g}×",
+            f"{times:.3g}×" if times < 1000 else f"{times:,.0f}×",
             (each.most, row),
             xytext=(5, 0),
             textcoords="offset points",
