@@ -22,6 +22,7 @@ from xcnn.models.split import split_at
 __all__ = ["MaximisedImages", "activation_maps", "maximise_images", "total_variation"]
 
 STARTS = (64, 0.2)  # images of noise to start from, and the range of values of the first; that of the last is 1
+PATCH = 4  # pixels from one random value of that noise to the next, which a blur leaves
 
 
 class MaximisedImages(NamedTuple):
@@ -121,8 +122,8 @@ def maximise_images(
 
     Each step shifts the image by a few pixels, climbs the activation minus a total-variation term by at most
     `step_size` for any pixel (the gradient is divided by its largest magnitude; the step shrinks linearly to 0), and
-    clips to [0, 1]. A filter that is silent has no gradient: it starts from the first of several images of noise, of
-    rising contrast, on which it is active.
+    clips to [0, 1]. A filter that is silent has no gradient: it starts from the first of several images of smooth
+    noise, of rising contrast, on which it is active, and goes back towards it where a blur silences it.
 
     Args:
         model: a network of images to logits; left as it is, and run in evaluation mode.
@@ -153,15 +154,17 @@ def maximise_images(
         middle = (size[2] // 2, size[3] // 2)
         generator = torch.Generator().manual_seed(seed)
         contrast = torch.linspace(STARTS[1], 1, STARTS[0])[:, None, None, None]
-        starts = 0.5 + contrast * (torch.rand(STARTS[0], *input_size, generator=generator) - 0.5)
-        starts = starts.to(weight)
+        channels, height, width = input_size
+        coarse = torch.rand(STARTS[0], channels, -(-height // PATCH), -(-width // PATCH), generator=generator)
+        blobs = nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+        starts = (0.5 + contrast * (blobs - 0.5)).to(weight)
         shifts = torch.randint(-jitter, jitter + 1, (steps, 2), generator=generator).tolist()
         with torch.no_grad():
             active = split.trunk(normalise(starts))[:, :, middle[0], middle[1]] > 0  # (starts, filters)
         first = active.int().argmax(0)  # 0 where a filter is silent on all
 
         def ascend(which: Tensor) -> Tensor:
-            images = starts[first[which]]
+            images = own = starts[first[which]]
             for step, shift in enumerate(shifts):
                 shifted = images.roll(shift, (2, 3)).requires_grad_()
                 activation = split.trunk(normalise(shifted))[torch.arange(len(which)), which, middle[0], middle[1]]
@@ -170,8 +173,9 @@ def maximise_images(
                 (gradient,) = torch.autograd.grad(objective.sum(), shifted)
                 gradient = gradient.roll([-shift[0], -shift[1]], (2, 3))
                 largest = gradient.abs().amax((1, 2, 3), keepdim=True)
-                direction = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
-                images = (images + step_size * (1 - step / steps) * direction).clamp(0, 1)
+                uphill = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
+                images = images.lerp(own, step_size * (largest == 0)) + step_size * (1 - step / steps) * uphill
+                images = images.clamp(0, 1)
                 if blur and step % blur_every == 0 and step < 0.75 * steps:
                     images = gaussian_blur(images, [2 * round(2 * blur) + 1] * 2, [blur, blur])
             return images
