@@ -20,7 +20,11 @@ from xcnn.errors import UserError
 from xcnn.files import writable
 
 WAIT = 60  # seconds, for other requests or another process that writes
-KEPT = {"pool_size": 20, "max_overflow": 20, "pool_timeout": WAIT}  # connections, for the server's forty threads
+KEPT: dict[str, Any] = {
+    "pool_size": 20,
+    "max_overflow": 20,
+    "pool_timeout": WAIT,
+}  # connections, for the server's forty threads
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
