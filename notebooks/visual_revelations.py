@@ -130,6 +130,7 @@ display(
         }
         for row in rows("shortcut")
         for share in choices(row, "accuracy/with")
+        if "/" not in share  # else a surrogate's
     )
 )
 

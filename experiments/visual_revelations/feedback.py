@@ -3,7 +3,7 @@
 Paper:      Abbas 2024, "Integration with Human Feedback".
 Command:    make visual-revelations-feedback
 Reports:    no number; that feedback improves models' explanations and brings them in line with people's expectations.
-Cost:       trainings of a minute on one CPU core, 15 of them on the embedded data, 3 shared with
+Cost:       trainings of half a minute on one CPU core, 22 of them on the embedded data, 6 shared with
             `make visual-revelations-shortcut`; sweep `mnist`: 9 of 5 minutes, which is not run by default.
 Deviations: the paper names no way to learn from feedback. Ours is right for the right reasons (Ross et al. 2017) with
             masks of the mark, as a person who saw it in the maps would give them; the masks are the truth's.
