@@ -5,8 +5,8 @@ Command:    make visual-revelations-tcav
 Reports:    no number. Known of TCAV: stripes matter for zebras (Kim et al. 2018, figure 4, GoogLeNet and Inception V3).
 Cost:       features of each image once for each layer, kept; then, for all classes together, 388 sets with 5 vectors
             each and 3,630 shufflings a layer, 20 s on a CPU core (`make bench-concept-vectors`: of ResNet-50's layer3
-            50 random concepts for a class take 4 s). The embedded data: 5 core-minutes in all. Textures (sweep=textures):
-            1,040 images through ResNet-50 twice, 10 core-minutes; 3 GB.
+            50 random concepts for a class take 4 s). The embedded data: 5 core-minutes in all. Textures: 1,040 images
+            through ResNet-50 twice, 10 core-minutes; 3 GB.
 Deviations: the paper names the method and no test. Beside Kim et al.'s t-test, which takes vectors of one set of images
             for independent draws, a concept's score is ranked among those of random sets, which is exact. Vectors are
             formed from inner products of features, which gives the same vectors. Random sets overlap.
