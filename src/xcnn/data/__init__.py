@@ -8,6 +8,7 @@ from xcnn.data.imagenette import Imagenette
 from xcnn.data.mnist import MNIST
 from xcnn.data.pictures import PictureBatch, PictureFiles, Pictures, PictureTensors
 from xcnn.data.planted_mark import PlantedMark
+from xcnn.data.resampled import Resampled
 from xcnn.data.shapes import PARTS, Shapes
 from xcnn.data.stl10 import STL10
 from xcnn.data.tensors import EpochOrder, Labelled, TensorDataModule, scale
@@ -29,6 +30,7 @@ __all__ = [
     "PictureTensors",
     "Pictures",
     "PlantedMark",
+    "Resampled",
     "Shapes",
     "ShapesPresence",
     "TensorDataModule",
