@@ -10,6 +10,7 @@ from xcnn.data.mnist import MNIST
 from xcnn.data.pictures import PictureBatch, PictureFiles, Pictures, PictureTensors
 from xcnn.data.planted_mark import PlantedMark
 from xcnn.data.rationales import Rationales
+from xcnn.data.resampled import Resampled
 from xcnn.data.shapes import PARTS, Shapes
 from xcnn.data.stl10 import STL10
 from xcnn.data.tensors import EpochOrder, Labelled, TensorDataModule, scale
@@ -35,6 +36,7 @@ __all__ = [
     "Pictures",
     "PlantedMark",
     "Rationales",
+    "Resampled",
     "Shapes",
     "ShapesPresence",
     "TensorDataModule",
