@@ -4,7 +4,7 @@ import argparse
 import ipaddress
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,18 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from xcnn.apps.security import HEADERS, LOOPBACK, secure
 from xcnn.errors import UserError
 
 SHARED = Path(__file__).parent
+SEND = Markup("<!-- -->\n")  # where a streamed page is sent so far
 PASSWORD = "XCNN_PASSWORD"  # the environment variable
 
 
@@ -30,6 +32,24 @@ def templates(folder: Path) -> Jinja2Templates:
     loader = FileSystemLoader([folder, SHARED / "templates"])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return Jinja2Templates(env=environment)
+
+
+def streamed(pages: Jinja2Templates, request: Request, name: str, context: dict[str, Any]) -> Response:
+    """A page of which each part is sent when it is rendered: what a template makes up to `{{ send }}` goes at once.
+
+    What can be refused is refused before: an error in the template cuts the page off.
+    """
+
+    def parts() -> Iterator[str]:
+        held: list[str] = []
+        for text in pages.get_template(name).generate({"request": request, "send": SEND, **context}):
+            held.append(text)
+            if text == SEND:
+                yield "".join(held)
+                held.clear()
+        yield "".join(held)
+
+    return StreamingResponse(parts(), media_type="text/html")
 
 
 def application(

@@ -47,7 +47,7 @@ def test_values(client: TestClient, network: ExplainedNetwork) -> None:
     assert found["image"]["label"] == data.classes[int(data.test.labels[3])]
     assert found["prediction"]["right"] is bool(right[3])
     assert found["network"]["accuracy"] == pytest.approx(float(right.float().mean()))
-    assert found["filters"]["dead_share"] == network.explainer("relu2", "one").activity.dead_share
+    assert found["activity"]["dead_share"] == network.explainer("relu2", "one").activity.dead_share
 
     scores = score_filters(network.subject.network, "relu2", (3, 32, 32))[data.classes.index("car")]
     maps = network.explainer("relu2", "one").maps(image)

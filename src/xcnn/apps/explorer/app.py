@@ -9,14 +9,14 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
-from xcnn.apps.explorer.explanations import Chosen, Explanations, Piece
+from xcnn.apps.explorer.explanations import Chosen, Explanations, Page
 from xcnn.apps.explorer.loading import Networks, NotReady
 from xcnn.apps.explorer.networks import ExplainedNetwork, attribution_methods
 from xcnn.apps.explorer.pictures import PictureStore, Uploads, fitted, name_of, png
 from xcnn.apps.explorer.state import GalleryState, State
 from xcnn.apps.explorer.voting import add_voting
 from xcnn.apps.security import LOOPBACK
-from xcnn.apps.server import application, templates
+from xcnn.apps.server import application, streamed, templates
 from xcnn.data.tensors import scale
 from xcnn.errors import UserError
 
@@ -42,7 +42,8 @@ def explorer(
     """
     pages = templates(Path(__file__).parent / "templates")
     app = application("xcnn explorer", pages, hosts, password, MAX_UPLOAD)
-    kept, store, explanations = Uploads(uploads), PictureStore(), Explanations()
+    kept, store = Uploads(uploads), PictureStore()
+    explanations = Explanations(store.put)
 
     def network_of(state: State) -> ExplainedNetwork:
         return networks[state.network or networks.names[0]]
@@ -58,11 +59,9 @@ def explorer(
         label = data.classes[int(data.test.labels[place])]
         return Chosen(scale(data.test.images[place]), f"test image {place} of {data.name}", label)
 
-    def explained(state: State) -> tuple[ExplainedNetwork, Piece]:
+    def explained(state: State) -> tuple[ExplainedNetwork, Page]:
         network = network_of(state)
-        piece = explanations.page(network, state, image_of(state, network))
-        store.put(piece.pictures)
-        return network, piece
+        return network, explanations.page(network, state, image_of(state, network))
 
     @app.exception_handler(NotReady)
     def waiting(request: Request, error: NotReady) -> Response:
@@ -76,11 +75,11 @@ def explorer(
     def page(request: Request, state: Annotated[State, Query()]) -> Response:
         if not state.network and networks.there and networks.names[0] not in networks.there:
             return RedirectResponse("/?" + state.query(network=networks.there[0]), 303)
-        network, piece = explained(state)
+        network, shown = explained(state)
         context: dict[str, Any] = {
             "state": state,
             "query": state.query(),
-            "page": piece.values,
+            "page": shown,
             "networks": {name: networks[name].title for name in networks.there}
             | {name: f"{name} ({words})" for name, words in networks.states.items()},
             "network": network,
@@ -88,11 +87,11 @@ def explorer(
             "votes": votes is not None,
             "place": int(state.image.removeprefix("test-")) if state.image.startswith("test-") else None,
         }
-        return pages.TemplateResponse(request, "explore.html.jinja", context)
+        return streamed(pages, request, "explore.html.jinja", context)
 
     @app.get("/explore.json")
     def values(state: Annotated[State, Query()]) -> JSONResponse:
-        return JSONResponse({"state": state.model_dump(), **explained(state)[1].values})
+        return JSONResponse({"state": state.model_dump(), **explained(state)[1]})
 
     @app.get("/images")
     def gallery(request: Request, chosen: Annotated[GalleryState, Query()]) -> Response:

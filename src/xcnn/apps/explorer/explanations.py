@@ -2,8 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -91,41 +92,78 @@ class Chosen:
         return name_of(self.image.numpy().tobytes())
 
 
+class Page(Mapping[str, Any]):
+    """What a page shows, by part; a part that is a piece is made when it is first asked for.
+
+    Args:
+        values: the parts that are there.
+        pieces: how the others are made.
+        keep: takes the pictures of each piece, before it is shown.
+    """
+
+    def __init__(
+        self,
+        values: dict[str, Any],
+        pieces: Mapping[str, Callable[[], Piece]],
+        keep: Callable[[Mapping[str, bytes]], None],
+    ):
+        self._values, self._pieces, self._keep = values, pieces, keep
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            piece = self._pieces[name]()
+            self._keep(piece.pictures)
+            self._values[name] = piece.values
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._values, *self._pieces]))
+
+    def __len__(self) -> int:
+        return len(self._values.keys() | self._pieces.keys())
+
+
 class Explanations:
-    """Explains images; what was explained before comes from the cache."""
+    """Explains images; what was explained before comes from the cache.
 
-    def __init__(self) -> None:
-        self.cache = Cache()
+    Args:
+        keep: takes the pictures of each piece that a page shows.
+    """
 
-    def page(self, network: ExplainedNetwork, state: State, chosen: Chosen) -> Piece:
-        """All of a page.
+    def __init__(self, keep: Callable[[Mapping[str, bytes]], None]) -> None:
+        self.cache, self.keep = Cache(), keep
+
+    def page(self, network: ExplainedNetwork, state: State, chosen: Chosen) -> Page:
+        """A page with its prediction; the rest is made as it is asked for.
 
         Raises:
             UserError: the state names a class, a layer or a method that there is not.
         """
         layer, weights, image = network.layer(state), network.subject.weights, chosen.hash
+        methods = {"first": state.first, "second": state.second, "control": CONTROL}
+        for name in methods.values():
+            network.method(name, layer)
         depends: dict[str, Any] = {"weights": weights, "data": network.subject.data.manifest, "image": image}
         prediction = self.cache.get(lambda: predicted(network, chosen), part="prediction", **depends)
         target = state.target or prediction.values["classes"][0]["name"]
         if target not in network.subject.classes:
             raise UserError(f"there is no class {target!r}; there are: {', '.join(network.subject.classes)}.")
+        self.keep(prediction.pictures)
         depends |= {"layer": layer, "target": target}
         choices = state.model_dump(include={"sign", "n", "threshold", "sigma", "unit"})
-        pieces = {
-            "prediction": prediction,
-            "filters": self.cache.get(
+        explainer = network.explainer(layer, state.unit)
+
+        def attributed(name: str) -> Piece:
+            make = lambda: attribution(network, chosen, layer, target, name)  # noqa: E731
+            return self.cache.get(make, part="attribution", method=name, **depends)
+
+        pieces: dict[str, Callable[[], Piece]] = {
+            "filters": lambda: self.cache.get(
                 lambda: filters(network, state, chosen, layer, target), part="filters", **depends, **choices
             ),
-            "neighbours": self.cache.get(lambda: neighbours(network, chosen), part="neighbours", **depends),
+            "neighbours": lambda: self.cache.get(lambda: neighbours(network, chosen), part="neighbours", **depends),
+            **{place: partial(attributed, name) for place, name in methods.items()},
         }
-        methods = {"first": state.first, "second": state.second, "control": CONTROL}
-        for place, name in methods.items():
-            pieces[place] = self.cache.get(
-                lambda name=name: attribution(network, chosen, layer, target, name),  # type: ignore[misc]
-                part="attribution",
-                method=name,
-                **depends,
-            )
         values: dict[str, Any] = {
             "network": {
                 "name": network.name,
@@ -136,10 +174,11 @@ class Explanations:
             },
             "image": {"name": chosen.name, "label": chosen.label, "hash": image},
             "layer": layer,
+            "activity": {"dead_share": explainer.activity.dead_share, "filters": explainer.scores.shape[1]},
             "target": target,
-            **{place: piece.values for place, piece in pieces.items()},
+            "prediction": prediction.values,
         }
-        return Piece(values, {name: png for piece in pieces.values() for name, png in piece.pictures.items()})
+        return Page(values, pieces, self.keep)
 
 
 def predicted(network: ExplainedNetwork, chosen: Chosen) -> Piece:
@@ -162,7 +201,7 @@ def predicted(network: ExplainedNetwork, chosen: Chosen) -> Piece:
 def filters(network: ExplainedNetwork, state: State, chosen: Chosen, layer: str, target: str) -> Piece:
     """The layer's filters that fire on the image, by score, and as a control the one that fires most."""
     explainer = network.explainer(layer, state.unit)
-    piece = Piece({"dead_share": explainer.activity.dead_share, "filters_in_layer": explainer.scores.shape[1]})
+    piece = Piece({})
     score = explainer.scores[network.subject.classes.index(target)].tolist()
     ranked = explainer.ranked(chosen.image, target)
     orders = {

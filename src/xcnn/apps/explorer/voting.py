@@ -10,14 +10,14 @@ from fastapi.templating import Jinja2Templates
 from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
-from xcnn.apps.explorer.explanations import Piece
+from xcnn.apps.explorer.explanations import Page
 from xcnn.apps.explorer.networks import ExplainedNetwork
 from xcnn.apps.explorer.state import State
 from xcnn.apps.study import cookies, pairs, store
 from xcnn.apps.study.tables import SAME
 from xcnn.errors import UserError
 
-Explain = Callable[[State], tuple[ExplainedNetwork, Piece]]
+Explain = Callable[[State], tuple[ExplainedNetwork, Page]]
 
 
 def add_voting(app: FastAPI, pages: Jinja2Templates, explain: Explain, engine: Engine) -> None:
@@ -37,11 +37,10 @@ def add_voting(app: FastAPI, pages: Jinja2Templates, explain: Explain, engine: E
         answer.headers["cache-control"] = "no-store"
         return answer
 
-    def maps_of(state: State) -> tuple[ExplainedNetwork, dict[str, Any]]:
+    def maps_of(state: State) -> tuple[ExplainedNetwork, Page]:
         if state.first == state.second:
             raise UserError("both maps are of the same method: choose two methods to compare.")
-        network, piece = explain(state)
-        return network, piece.values
+        return explain(state)
 
     @app.get("/vote")
     def ballot(request: Request, state: Annotated[State, Query()]) -> Response:
