@@ -40,6 +40,12 @@ def test_the_first_image_in_file_order_that_fits(
         torch.testing.assert_close(choice.probabilities, network(image[None]).softmax(1)[0])
 
 
+def test_of_any_class_the_first_that_fits() -> None:
+    found = [choose_image([by_colour()], colours(), None, correct=False, skip=skip) for skip in range(2)]
+    assert [(each.index, each.label, each.predicted) for each in found] == [(0, "red", "green"), (4, "red", "blue")]
+    assert choose_image([by_colour()], colours(), None, correct=True, skip=3).index > found[0].index
+
+
 def test_all_networks_must_agree_and_the_last_ones_prediction_is_given() -> None:
     always_red = by_colour()
     with torch.no_grad():

@@ -26,35 +26,36 @@ class ImageChoice:
 
 @torch.inference_mode()
 def choose_image(
-    networks: Sequence[nn.Module], data: TensorDataModule, label: str, correct: bool, skip: int = 0
+    networks: Sequence[nn.Module], data: TensorDataModule, label: str | None, correct: bool, skip: int = 0
 ) -> ImageChoice:
     """The first test image, in file order, of a class that every network gets right (or every one gets wrong).
 
     Args:
         networks: in eval mode; the prediction returned is the last one's.
-        label: name of the class.
+        label: name of the class; None for any.
         correct: whether the networks must be right or wrong.
         skip: pass over this many such images.
 
     Raises:
         UserError: there is no such class, or not enough such images.
     """
-    if label not in data.classes:
+    if label is not None and label not in data.classes:
         raise UserError(f"{data.name} has no class {label!r}; there are: {', '.join(data.classes)}.")
-    target = data.classes.index(label)
-    indices = torch.nonzero(data.test.labels == target).flatten()
-    images = scale(data.test.images[indices])
+    labels = data.test.labels
+    indices = torch.arange(len(labels)) if label is None else (labels == data.classes.index(label)).nonzero().flatten()
+    images, targets = scale(data.test.images[indices]), labels[indices]
     probabilities = [torch.cat([network(part).softmax(1) for part in images.split(500)]) for network in networks]
-    fits = torch.stack([(p.argmax(1) == target) == correct for p in probabilities]).all(0)
+    fits = torch.stack([(p.argmax(1) == targets) == correct for p in probabilities]).all(0)
     places = torch.nonzero(fits).flatten()
     if len(places) <= skip:
         raise UserError(
-            f"{len(places)} test images of {label!r} are {'rightly' if correct else 'wrongly'} classified by every one "
-            f"of {len(networks)} networks, and number {skip + 1} was asked for: choose another class, or train longer."
+            f"{len(places)} test images of {label or 'any class'!r} are {'rightly' if correct else 'wrongly'} classified "
+            f"by every one of {len(networks)} networks, and number {skip + 1} was asked for: choose another class, or "
+            "train longer."
         )
     place = places[skip]
-    chosen = probabilities[-1][place]
-    return ImageChoice(int(indices[place]), images[place], label, data.classes[int(chosen.argmax())], chosen)
+    chosen, name = probabilities[-1][place], data.classes[int(targets[place])]
+    return ImageChoice(int(indices[place]), images[place], name, data.classes[int(chosen.argmax())], chosen)
 
 
 @dataclass(frozen=True)
