@@ -49,9 +49,9 @@ def choose_image(
     places = torch.nonzero(fits).flatten()
     if len(places) <= skip:
         raise UserError(
-            f"{len(places)} test images of {label or 'any class'!r} are {'rightly' if correct else 'wrongly'} classified "
-            f"by every one of {len(networks)} networks, and number {skip + 1} was asked for: choose another class, or "
-            "train longer."
+            f"{len(places)} test images of {label or 'any class'!r} are {'rightly' if correct else 'wrongly'} "
+            f"classified by every one of {len(networks)} networks, and number {skip + 1} was asked for: choose another "
+            "class, or train longer."
         )
     place = places[skip]
     chosen, name = probabilities[-1][place], data.classes[int(targets[place])]
