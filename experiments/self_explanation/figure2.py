@@ -69,7 +69,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         columns=columns,
         claims=birds,
         verdict=None if birds else "not comparable",
-        facts={"rows": rows, "kinds": KINDS, "claim_digits": 1, "everywhere": claims},
+        facts={"rows": rows, "kinds": KINDS, "claim_digits": 1, "everywhere": claims, "birds": birds},
     )
 
 

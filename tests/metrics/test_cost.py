@@ -120,6 +120,8 @@ def test_beside_a_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
         "seconds/explain": 3.0,
         "mib/explain": 6.0,
         "time/explain": 1.5,
+        "time.low/explain": 1.5,
+        "time.high/explain": 1.5,
         "memory/explain": 1.5,
     }
     assert results == {"explain": "maps"}

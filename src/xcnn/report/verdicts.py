@@ -218,8 +218,12 @@ class Claim:
     @property
     def as_said(self) -> bool:
         """Whether our difference itself is one that the claim allows, whatever its spread."""
-        ours, (low, high) = self.difference, self.expected
-        return ours is not None and low <= ours.value <= high
+        if (ours := self.difference) is None:
+            return False
+        if isinstance(self.says, str):
+            return ours.value < 0 if self.says == "lower" else ours.value > 0
+        low, high = self.expected
+        return low <= ours.value <= high
 
     @property
     def verdict(self) -> Ruling:

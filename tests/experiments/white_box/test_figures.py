@@ -79,6 +79,8 @@ def test_figure_9_by_the_methods_names() -> None:
         ("gini", "lrp_epsilon", "fem", 0.1),
     ):
         one["values"] |= paired(metric, first, second, less, 0.01)
+    less = {"": 0.2, "_low": 0.19, "_high": 0.21}  # of 0.8 and of 0.6, which the last pair made of the second
+    one["values"] |= {f"gini.less_lrp_epsilon{end}/lrp_epsilon_no_bias": each for end, each in less.items()}
     rows = aggregate([one])
     summary = figure9.summarise(rows, [])
     assert [claim.verdict for claim in summary.claims] == ["holds"] * 5
