@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from xcnn.errors import UserError
 
 SHARED = Path(__file__).parent
 SEND = Markup("<!-- -->\n")  # where a streamed page is sent so far
+CUT_OFF = '<p class="warning" role="alert">The rest of this page could not be made; the server\'s log says why.</p>'
 PASSWORD = "XCNN_PASSWORD"  # the environment variable
 
 
@@ -37,19 +39,26 @@ def templates(folder: Path) -> Jinja2Templates:
 def streamed(pages: Jinja2Templates, request: Request, name: str, context: dict[str, Any]) -> Response:
     """A page of which each part is sent when it is rendered: what a template makes up to `{{ send }}` goes at once.
 
-    What can be refused is refused before: an error in the template cuts the page off.
+    An error in the first part is answered as any other; one in a later part ends the page, which then says so.
     """
 
     def parts() -> Iterator[str]:
-        held: list[str] = []
-        for text in pages.get_template(name).generate({"request": request, "send": SEND, **context}):
-            held.append(text)
-            if text == SEND:
-                yield "".join(held)
-                held.clear()
-        yield "".join(held)
+        held, sent = list[str](), False
+        try:
+            for text in pages.get_template(name).generate({"request": request, "send": SEND, **context}):
+                held.append(text)
+                if text == SEND:
+                    yield "".join(held)
+                    held, sent = [], True
+            yield "".join(held)
+        except Exception:
+            if not sent:
+                raise
+            logging.getLogger(__name__).exception("%s could not be made to its end", request.url.path)
+            yield CUT_OFF
 
-    return StreamingResponse(parts(), media_type="text/html")
+    rest = parts()
+    return StreamingResponse(chain([next(rest)], rest), media_type="text/html")
 
 
 def application(

@@ -41,6 +41,7 @@ def test_image_to_a_shared_address_and_back(tab: Any, address: str, chromium: An
     tab.locator("select[name=layer]").select_option("relu2")
     tab.get_by_role("button", name="Show").click()
     tab.get_by_role("link", name="Address of this page").click()
+    tab.wait_for_load_state()  # the page comes part by part
     shared, shown = tab.url, tab.locator("main").inner_text()
     assert "target=boat" in shared and "Filters of relu2 by their score for boat" in shown
     other = chromium.new_context(java_script_enabled=False).new_page()
@@ -58,6 +59,7 @@ def test_upload(tab: Any, address: str) -> None:
     upload = {"name": "<img src=x onerror=alert(1)>.jpg", "mimeType": "image/jpeg", "buffer": stream.getvalue()}
     tab.get_by_label("PNG, JPEG or WebP").set_input_files(upload)
     tab.get_by_role("button", name="Upload").click()
+    tab.wait_for_load_state()
     assert "An uploaded image" in tab.locator("h1").inner_text() and "second=edges" in tab.url
     assert tab.locator("section[aria-labelledby=filters] .cards").first.locator("li").count() <= 2
     assert pictures_loaded(tab)
@@ -68,6 +70,7 @@ def test_two_methods_side_by_side(tab: Any, address: str) -> None:
     tab.get_by_label("Left").select_option(label="Grad-CAM++")
     tab.get_by_label("Right").select_option(label="guided backpropagation")
     tab.get_by_role("button", name="Show").click()
+    tab.wait_for_load_state()
     figures = tab.locator(".three figure")
     titles = [figures.nth(place).locator("strong").inner_text() for place in range(figures.count())]
     assert titles == ["Grad-CAM++", "guided backpropagation", "activation sum"]
