@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine, func, select
 
 from xcnn.apps.study.database import writing
-from xcnn.apps.study.store import Design, Outcome, study_named
+from xcnn.apps.study.store import Design, Outcome, new_rater, study_named
 from xcnn.apps.study.store import frozen as frozen_study
 from xcnn.apps.study.tables import SAME, Answer, Item, Rater, Study, Task
 from xcnn.errors import UserError
@@ -64,14 +64,7 @@ def agree(engine: Engine, study: Study, version: str) -> int:
     if version != study.design["consent_version"]:
         raise UserError("the text that you agree to has changed since you opened it: please read it again.")
     with writing(engine) as session:
-        own = select(Study.id).where(Study.id == study.id)
-        session.execute(own.with_for_update(key_share=True))  # PostgreSQL: one number at a time
-        last = session.scalar(select(func.max(Rater.number)).where(Rater.study_id == study.id))
-        number = 0 if last is None else last + 1
-        rater = Rater(study_id=study.id, number=number, consent_version=version, consented=datetime.now(UTC))
-        session.add(rater)
-        session.flush()
-        return rater.id
+        return new_rater(session, study, version).id
 
 
 def vote(engine: Engine, study: Study, rater: int, ballot: Ballot, given: str) -> Outcome:

@@ -161,6 +161,18 @@ def verified(study: Study, token: str) -> str | None:
     return who if hmac.compare_digest(signed(study, who).encode(), token.encode()) else None
 
 
+def new_rater(session: Session, study: Study, version: str) -> Rater:
+    """A rater with the study's next number, who agreed to a version of its text."""
+    own = select(Study.id).where(Study.id == study.id)
+    session.execute(own.with_for_update(key_share=True))  # PostgreSQL: one number at a time
+    last = session.scalar(select(func.max(Rater.number)).where(Rater.study_id == study.id))
+    number = 0 if last is None else last + 1
+    rater = Rater(study_id=study.id, number=number, consent_version=version, consented=datetime.now(UTC))
+    session.add(rater)
+    session.flush()
+    return rater
+
+
 def consent(engine: Engine, study: Study, version: str) -> int:
     """A new rater with all tasks, in the balanced design's next place; returns the rater's id.
 
@@ -171,17 +183,11 @@ def consent(engine: Engine, study: Study, version: str) -> int:
     if version != design["consent_version"]:
         raise UserError("the consent form has changed since you opened it: please read it again.")
     with writing(engine) as session:
-        own = select(Study.id).where(Study.id == study.id)
-        session.execute(own.with_for_update(key_share=True))  # PostgreSQL: one number at a time
-        last = session.scalar(select(func.max(Rater.number)).where(Rater.study_id == study.id))
-        number = 0 if last is None else last + 1
-        rater = Rater(study_id=study.id, number=number, consent_version=version, consented=datetime.now(UTC))
-        session.add(rater)
-        session.flush()
+        rater = new_rater(session, study, version)
         items = session.execute(select(Item.id, Item.role).where(Item.study_id == study.id).order_by(Item.id)).all()
         of = {role: [i for i, r in items if r == role] for role in ("practice", "image", "check")}
-        shown = balance.block(of["image"], number, design["per_rater"], design["seed"])
-        others = {role: [(item, item + number) for item in of[role]] for role in ("practice", "check")}
+        shown = balance.block(of["image"], rater.number, design["per_rater"], design["seed"])
+        others = {role: [(item, item + rater.number) for item in of[role]] for role in ("practice", "check")}
         order = [*others["practice"], *balance.with_checks(shown, others["check"])]
         session.add_all(
             Task(rater_id=rater.id, item_id=item, place=place, sides=balance.sides(study.choices, turn))
