@@ -9,6 +9,7 @@ Deviations: the paper asks for intervals and names none. Ours are Student's, of 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -66,7 +67,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    drawings, found = {}, []
+    drawings, found = {}, list[dict[str, Any]]()
     for row in rows:
         names = [name.split("/")[1] for name in row.mean if name.startswith("agree/") and name.endswith("/seeds")]
         ranked = sorted(names, key=lambda name: -row.mean[f"agree/{name}/seeds"])
@@ -92,13 +93,13 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         for name in found[0]["methods"]
         for kind in KINDS
     ]
-    kept = [each for one in found for each in one["kept"].values()]
+    all_kept = [each for one in found for each in one["kept"].values()]
     return Summary(
         "Clear methods and visual revelations: intervals of maps",
         columns,
         drawings,
-        verdict="reproduced" if all(kept) else "not reproduced",
-        facts={"networks": found, "kinds": TITLES, "metrics": METRICS, "kept": kept},
+        verdict="reproduced" if all(all_kept) else "not reproduced",
+        facts={"networks": found, "kinds": TITLES, "metrics": METRICS, "kept": all_kept},
     )
 
 
