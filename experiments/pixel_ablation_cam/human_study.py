@@ -13,14 +13,13 @@ Deviations: nobody was asked here. The paper's totals are analysed in place of i
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xcnn.apps.study.votes import read_votes
-from xcnn.errors import Missing, UserError
+from xcnn.apps.study.votes import read_votes, votes_file
+from xcnn.errors import UserError
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch import Setup, launch
 from xcnn.metrics.bootstrap import percentiles, two_way_bootstrap_means
@@ -50,10 +49,9 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 def people(setup: Setup) -> Measured:
     """The score of one choice among the answers of people."""
     options = setup.options
-    if not options.votes.file or not Path(options.votes.file).is_file():
-        raise Missing(f"no answers of people (votes.file={options.votes.file}): `make study` asks them.")
+    file = votes_file(options.votes.file)
     studies = [options.votes.study] if isinstance(options.votes.study, str) else options.votes.study
-    read = [read_votes(Path(options.votes.file), study) for study in studies]
+    read = [read_votes(file, study) for study in studies]
     answers, images = read[0]
     votes = votes_by_rater(answers, images, options.methods)
     found, counts = preferences(votes, options.methods), votes.sum(0)
@@ -75,7 +73,7 @@ def people(setup: Setup) -> Measured:
         strengths = luce_strengths(chosen, shown)
         values["strength"] = float(strengths[options.methods.index(options.answers)])
         values["strength.answers"] = len(chosen)
-    data = {"name": "answers of people", "manifest": file_hash(Path(options.votes.file))}
+    data = {"name": "answers of people", "manifest": file_hash(file)}
     return Measured(values, found.maximum, data)
 
 

@@ -10,10 +10,8 @@ Deviations: nobody was asked here. The paper prints one number, no images' numbe
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from xcnn.apps.study.votes import read_votes
-from xcnn.errors import Missing
+from xcnn.apps.study.votes import read_votes, votes_file
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.launch import Setup, launch
 from xcnn.metrics.bootstrap import percentiles
@@ -31,17 +29,14 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 def people(setup: Setup) -> Measured:
     """The mean score of people for the first of two models."""
     options = setup.options
-    if not options.votes.file or not Path(options.votes.file).is_file():
-        raise Missing(f"no answers of people (votes.file={options.votes.file}): `make study` asks them.")
-    answers, images = read_votes(Path(options.votes.file), options.votes.study)
+    file = votes_file(options.votes.file)
+    answers, images = read_votes(file, options.votes.study)
     found = model_comparison(answers, images, tuple(options.models))
     names = ("score", "score.low", "score.high")
     values = {name: float(end) for name, end in zip(names, found.score, strict=True)}
     above, below = found.raters
     values |= {"raters_above": above, "raters_below": below, "p": found.p, "left": found.left}
-    return Measured(
-        values, found.images, {"name": "answers of people", "manifest": file_hash(Path(options.votes.file))}
-    )
+    return Measured(values, found.images, {"name": "answers of people", "manifest": file_hash(file)})
 
 
 def simulated(setup: Setup) -> Measured:

@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from xcnn.attribution import Method
 from xcnn.data.pictures import PictureBatch
 from xcnn.errors import UserError
-from xcnn.evaluation.image_rows import Columns, image_rows, named
+from xcnn.evaluation.image_rows import Columns, image_rows, with_ends
 from xcnn.evaluation.robustness import ATTACKS, NOISES, Attacks
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics.detection import auroc
@@ -109,13 +109,16 @@ def detection(rows: pd.DataFrame, methods: Mapping[str, Any], alpha: float, seed
         raise UserError("the network gets none of the images right: train longer, or take more images.")
     scores: dict[str, dict[str, Tensor]] = {version: {} for version in VERSIONS}
     values: dict[str, float] = {"accuracy": float(right.double().mean())}
+    sets = {
+        kind: ConformalSets(kind, alpha, seed=seed, **raps).fit(probabilities[CLEAN][calibration], labels[calibration])  # type: ignore[arg-type]
+        for kind in SETS
+    }
     for version in VERSIONS:
         own = probabilities[version][test]
         scores[version]["confidence"] = 1 - own.max(1).values
         values[f"turned/{version}"] = float((own.argmax(1) != labels[test])[right].double().mean())
         for kind in SETS:
-            sets = ConformalSets(kind, alpha, seed=seed, **raps)  # type: ignore[arg-type]
-            found = sets.fit(probabilities[CLEAN][calibration], labels[calibration]).predict(own)
+            found = sets[kind].predict(own)
             scores[version][f"set_{kind}"] = found.sum(1).double()
             values[f"coverage/{version}/{kind}"] = float(found.gather(1, labels[test][:, None]).double().mean())
             values[f"size/{version}/{kind}"] = float(found.sum(1).double().mean())
@@ -130,6 +133,5 @@ def detection(rows: pd.DataFrame, methods: Mapping[str, Any], alpha: float, seed
         pairs = {"auroc": CLEAN, **({"beside": BESIDE[version]} if version in BESIDE else {})}
         for metric, other in pairs.items():
             told = auroc(tables[version], tables[other], paired=True)
-            for part, each in (("", told.mean), ("low", told.low), ("high", told.high)):
-                values |= {named(f"{metric}/{version}/{name}", part): float(each[i]) for i, name in enumerate(names)}
+            values |= with_ends([f"{metric}/{version}/{name}" for name in names], told)
     return values

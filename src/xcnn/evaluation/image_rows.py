@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.subject import Subject
-from xcnn.metrics.bootstrap import interval, paired_difference
+from xcnn.metrics.bootstrap import Interval, interval, paired_difference
 from xcnn.report.cells import Cell
 
 Columns = Mapping[str, Sequence[Any] | Tensor]
@@ -42,11 +42,15 @@ def image_rows(cell: Cell, subject: Subject, chunk: int, columns: Callable[[Pict
 
 def with_intervals(table: pd.DataFrame) -> dict[str, float]:
     """`metric/choice` of each column: its mean over images, and `metric.low/choice`, `metric.high/choice`."""
-    found = interval(table.to_numpy(float))
+    return with_ends([str(column) for column in table], interval(table.to_numpy(float)))
+
+
+def with_ends(columns: Sequence[str], found: Interval) -> dict[str, float]:
+    """`metric/choice` of each column, and `metric.low/choice`, `metric.high/choice`, the ends of its interval."""
     return {
-        named(str(column), part): float(values[place])
+        named(column, part): float(values[place])
         for part, values in (("", found.mean), ("low", found.low), ("high", found.high))
-        for place, column in enumerate(table)
+        for place, column in enumerate(columns)
     }
 
 

@@ -27,6 +27,7 @@ from xcnn.data.rationales import (
 from xcnn.data.shapes import CLASSES, PARTS
 from xcnn.data.tensors import scale
 from xcnn.errors import UserError
+from xcnn.evaluation.image_rows import named
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics.bootstrap import interval, paired_difference
 from xcnn.metrics.retrieval import recalls, recalls_by_class
@@ -141,7 +142,7 @@ def with_intervals(found: Outcomes) -> dict[str, float]:
     for name, each in found.items():
         mean, low, high = (float(value) for value in interval(each))
         values |= {
-            _named(name, end): value for end, value in (("", mean), ("low", low), ("high", high), ("n", len(each)))
+            named(name, end): value for end, value in (("", mean), ("low", low), ("high", high), ("n", len(each)))
         }
     return values
 
@@ -152,13 +153,8 @@ def gains(found: Outcomes, other: Outcomes, over: str) -> dict[str, float]:
     for name, each in found.items():
         one = paired_difference(each, other[name])
         ends = {f"over_{over}": one.mean, f"over_{over}_low": one.low, f"over_{over}_high": one.high}
-        values |= {_named(name, end): float(value) for end, value in ends.items()}
+        values |= {named(name, end): float(value) for end, value in ends.items()}
     return values
-
-
-def _named(test: str, end: str) -> str:
-    name, slash, group = test.partition("/")
-    return f"{name}.{end}{slash}{group}" if end else test
 
 
 @torch.inference_mode()

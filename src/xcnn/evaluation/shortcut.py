@@ -11,9 +11,9 @@ from torch import Tensor
 from xcnn.attribution import Method
 from xcnn.data.planted_mark import PlantedMark, Shown
 from xcnn.errors import UserError
-from xcnn.evaluation.image_rows import named
+from xcnn.evaluation.image_rows import with_ends
 from xcnn.evaluation.subject import Subject
-from xcnn.metrics.bootstrap import interval
+from xcnn.metrics.bootstrap import Interval, interval
 from xcnn.metrics.detection import auroc
 from xcnn.metrics.localisation import energy_inside
 from xcnn.report.cells import Cell
@@ -122,9 +122,8 @@ def relevance(rows: pd.DataFrame) -> dict[str, float]:
     chosen = [name.rpartition("/")[0] for name in map(str, rows) if name.endswith("/with")]
     values: dict[str, float] = {}
 
-    def keep(metric: str, names: Sequence[str], found: Any) -> None:
-        for part, each in (("", found.mean), ("low", found.low), ("high", found.high)):
-            values.update({named(f"{metric}/{name}", part): float(each[i]) for i, name in enumerate(names)})
+    def keep(metric: str, names: Sequence[str], found: Interval) -> None:
+        values.update(with_ends([f"{metric}/{name}" for name in names], found))
 
     with_mark, without = ({name: f"{name}/{version}" for name in chosen} for version in ("with", "without"))
     keep("share", chosen, interval(rows.loc[rows["member"], list(with_mark.values())].to_numpy(float)))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from xcnn.errors import UserError
+from xcnn.errors import Missing, UserError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -60,6 +60,17 @@ def export(engine: "Engine", name: str) -> pd.DataFrame:
     else:
         table["choice"] = table["answer"]
     return table[[*COLUMNS[study.kind], *BESIDE]]
+
+
+def votes_file(name: str | None) -> Path:
+    """The file with people's answers that a configuration names (`votes.file`).
+
+    Raises:
+        Missing: it names none, or one that is not there.
+    """
+    if not name or not Path(name).is_file():
+        raise Missing(f"no answers of people (votes.file={name}): `make study` asks them.")
+    return Path(name)
 
 
 def read_votes(path: Path, study: str) -> tuple[pd.DataFrame, list[str]]:
