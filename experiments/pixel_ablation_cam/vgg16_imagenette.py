@@ -35,16 +35,7 @@ def trained_head(setup: Setup) -> tuple[nn.Module, nn.Module, FeatureData, dict[
     options = setup.options
     torch.manual_seed(options.seed)
     network = setup.model().to(memory_format=torch.channels_last)
-    name = f"{options.dataset}-{Path(options.model.weights).stem}-{options.cam_layer}"
-    data = FeatureData(
-        setup.data,
-        network,
-        options.cam_layer,
-        Path(options.paths.runs) / "features" / name,
-        setup.preprocessing,
-        precision=setup.precision,
-    )
-    data.setup()
+    data = setup.features(network, options.cam_layer)
     head = nn.Sequential(network.get_submodule("avgpool"), nn.Flatten(), network.get_submodule("classifier"))
     module = Classifier(head, setup.optimizer(), options.training.data_term, schedule=setup.schedule())
     made = {key: setup.settings[key] for key in ("model", "training", "data", "trainer", "preprocessing", "seed")}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from xcnn.attribution import Method
 from xcnn.data.concepts import ConceptSets
@@ -29,10 +29,13 @@ from xcnn.models import DualEncoder, fold_batch_norm
 from xcnn.models.generators import GeneratorPair
 from xcnn.models.protopnet import ProtoPNet
 from xcnn.models.soft_tree import SoftDecisionTree
+from xcnn.models.split import split_at
+from xcnn.models.weights import weights_hash
 from xcnn.prototypes import Columns, Encoder
 from xcnn.surrogates import Surrogate, View
 from xcnn.surrogates.views import logits
 from xcnn.training.classifier import Classifier
+from xcnn.training.features import FeatureData
 from xcnn.training.fit import RECORD
 from xcnn.training.protopnet import ProtoPNetTraining
 from xcnn.training.rationales import RationaleTraining
@@ -56,6 +59,8 @@ class Setup(Parts):
         In eval mode on the CPU, to be measured in float32.
         """
         training, penalty = self._cfg.training, build(self._cfg.penalty)
+        if self.options.training.get("frozen"):
+            return self._trained_head()
         taught = Feedback(self.data, penalty.given(self.data)) if isinstance(penalty, RightReasons) else None
         if taught is not None:
             taught.setup()
@@ -73,6 +78,36 @@ class Setup(Parts):
         also = None if taught is None else {"feedback": taught.digest}
         select = training.get("select")
         return self._fitted(module, OF_CLASSIFIERS, training.max_epochs, select, data=taught, also=also)
+
+    def features(self, network: nn.Module, layer: str, pooled: bool = False) -> FeatureData:
+        """The data set's features at a layer of a network, kept below the runs folder.
+
+        Args:
+            pooled: keep their means over locations.
+        """
+        weights = self.options.model.get("weights") or f"random{self.options.seed}"
+        name = f"{self.options.dataset}-{Path(weights).stem}-{layer}"
+        folder = Path(self.options.paths.runs) / "features" / (f"{name}-pooled" if pooled else name)
+        data = FeatureData(
+            self.data, network, layer, folder, self.preprocessing, pooled=pooled, precision=self.precision
+        )
+        data.setup()
+        return data
+
+    def _trained_head(self) -> Subject:
+        """The configured network with all that follows `training.frozen.layer` trained on the features there."""
+        training, frozen = self.options.training, self.options.training.frozen
+        torch.manual_seed(self.options.seed)
+        network = self._trainable()
+        features = self.features(network, frozen.layer, frozen.pooled)
+        split = split_at(network, frozen.layer)
+        head = fx.GraphModule(split.root, split.head_graph)  # its weights are the network's own
+        module = Classifier(head, self.optimizer(), data_term=training.data_term, schedule=self.schedule())
+        subject = self._fitted(
+            module, OF_CLASSIFIERS, training.max_epochs, training.get("select"), data=features,
+            also={"features": features.manifest},
+        )  # fmt: skip
+        return replace(subject, network=network.eval(), weights=weights_hash(network))
 
     def protopnet(self) -> Subject:
         """The ProtoPNet that this configuration trains on its model, likewise loaded, resumed or trained."""
