@@ -165,7 +165,7 @@ notebooks: $(environment) ## run notebooks/*.py and keep them as .ipynb
 
 ##@ Benchmarks, as ratios in one run on this machine
 
-.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion bench-descriptions bench-explorer bench-concept-vectors
+.PHONY: bench-filter-scores bench-data-loading bench-explanations bench-training-step bench-incremental-inference bench-occlusion bench-descriptions bench-explorer bench-concept-vectors bench-surrogates
 bench-filter-scores: $(environment) ## all filters and classes at once against algorithm 1 written out
 	$(PYTHON) benchmarks/filter_scores.py
 
@@ -192,6 +192,9 @@ bench-explorer: $(environment) ## pages of the explorer: p50, p95 and requests a
 
 bench-concept-vectors: $(environment) ## TCAV with 50 random concepts of one layer and class of ResNet-50, from features at hand
 	$(PYTHON) benchmarks/concept_vectors.py
+
+bench-surrogates: $(environment) ## surrogates and conformal sets of 10,000 images, from features at hand
+	$(PYTHON) benchmarks/surrogates.py
 
 # Not listed
 
