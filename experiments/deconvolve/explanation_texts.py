@@ -68,4 +68,4 @@ def explanations_summary(rows: Sequence[Row]) -> Summary:
 
 
 def _model(row: Row) -> bool:
-    return row.records[0]["settings"]["words"] != "measured"
+    return row.settings["words"] != "measured"

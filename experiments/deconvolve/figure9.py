@@ -64,7 +64,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         return Summary(title, facts={"rises": None}, verdict="not run")
     rises = {
         layer: literal.mean[f"ratio_after.{layer}"] > literal.mean[f"ratio_before.{layer}"]
-        for layer in literal.records[0]["settings"]["layers"]
+        for layer in literal.settings["layers"]
     }
     return Summary(title, facts={"rises": rises}, verdict="reproduced" if all(rises.values()) else "not reproduced")
 

@@ -44,7 +44,7 @@ def grid_figures(rows: Sequence[Row], losses: Sequence[str] = ("literal", "floor
 
 
 def _weights(row: Row) -> tuple[float, float]:
-    penalty = row.records[0]["settings"]["penalty"]
+    penalty = row.settings["penalty"]
     return penalty["alpha"], penalty["beta"]
 
 

@@ -35,7 +35,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    layers = rows[0].records[0]["settings"]["layers"]
+    layers = rows[0].settings["layers"]
     columns = [
         Column("accuracy", "test accuracy"),
         Column("dead", "dead filters"),

@@ -185,7 +185,7 @@ def words_summary(rows: Sequence[Row]) -> Summary:
     ]
     groups: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
-        settings = row.records[0]["settings"]
+        settings = row.settings
         chosen = groups.setdefault((row.dataset, settings["words"]), {})
         if row.method not in chosen or row.n > chosen[row.method].n:
             chosen[row.method] = row
@@ -211,7 +211,7 @@ def words_summary(rows: Sequence[Row]) -> Summary:
                 {"dataset": dataset, "words": words, "rows": group} for (dataset, words), group in groups.items()
             ],
             "model_ran": bool(asked - {"measured"}),
-            "layers": rows[0].records[0]["settings"]["layers"],
+            "layers": rows[0].settings["layers"],
             "claim_digits": 3,
         },
     )

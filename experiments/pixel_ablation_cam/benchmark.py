@@ -76,7 +76,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     """The comparison is ours: the paper measures nothing of the kind."""
     lines, costs = [], []
     for row in rows:
-        for name in row.records[0]["settings"]["methods"]:
+        for name in row.settings["methods"]:
             ours, theirs = ([row.mean.get(f"{part}/{key}") for part in PARTS] for key in (name, f"package_{name}"))
             beside = [row.mean.get(f"{part}/{name}") for part in ("faster", "agreement")]
             lines.append((row, name, [*ours, *theirs, *beside]))
@@ -84,7 +84,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
                 if time is not None:
                     few = whose == "grad-cam" and name == "ablation_cam"
                     costs.append(Cost(titled(name), f"{titled(row.model)}, {whose}", time, memory or math.nan, few))
-    methods = rows[0].records[0]["settings"]["methods"]
+    methods = rows[0].settings["methods"]
     columns = [
         *(Column(f"time/{name}", f"{titled(name)} / forward pass") for name in methods),
         *(Column(f"faster/{name}", f"grad-cam's / our {titled(name)}", 1) for name in PEERS),

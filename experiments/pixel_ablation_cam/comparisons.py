@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from xcnn.evaluation.image_rows import named
 from xcnn.figures import Curve
-from xcnn.report import Claim, Row, claim
+from xcnn.report import Claim, Row, claim, named
 from xcnn.report.verdicts import over_seeds
 
 CONTROLS = ("activation_sum", "centre", "random")  # blind to the class
@@ -36,7 +35,7 @@ def over_shown(row: Row, column: str, methods: Sequence[str]) -> list[Row]:
 
     The images are few, so the intervals of the differences are Student's t.
     """
-    shown: list[Mapping[str, float]] = [each[column] for each in row.records[0]["details"]["pictures"]]
+    shown: list[Mapping[str, float]] = [each[column] for each in row.details["pictures"]]
     found = []
     for one in by_method(row, methods):
         values = {column: statistics.fmean(each[one.method] for each in shown)}

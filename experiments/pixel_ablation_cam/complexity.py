@@ -69,7 +69,7 @@ def layer(row: Row) -> str:
 
 def _place(row: Row) -> tuple[str, int, int]:
     """By network, late layers first; methods stay in their order."""
-    _, height, width = row.records[0]["details"]["maps"]
+    _, height, width = row.details["maps"]
     return row.model, -row.records[0]["n"], height * width
 
 

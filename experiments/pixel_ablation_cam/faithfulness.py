@@ -125,7 +125,7 @@ def _overhead(group: Mapping[str, Row]) -> float | None:
     """What the whole took in units of its counted passes, from the seconds that the cells recorded."""
     counted = total = 0.0
     for row in group.values():
-        seconds, passes = row.records[0]["details"]["seconds"], len(choices(row))
+        seconds, passes = row.details["seconds"], len(choices(row))
         if seconds["masked_passes"]:
             counted += seconds["masked_passes"] * (1 + passes) / passes
             total += seconds["total"]

@@ -44,7 +44,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     claims = []
     for row in rows:
-        methods = row.records[0]["settings"]["figure"]["methods"]
+        methods = row.settings["figure"]["methods"]
         if PIXEL in methods:
             kept = over_shown(row, "left", methods)
             claims += [claim(kept, "left", PIXEL, name, "higher") for name in methods if name != PIXEL]

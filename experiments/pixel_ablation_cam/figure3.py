@@ -79,7 +79,7 @@ def _found(gallery: Gallery, method: str, fraction: float) -> pd.DataFrame:
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     measured, claims = [], []
     for row in rows:
-        figure = row.records[0]["settings"]["figure"]
+        figure = row.settings["figure"]
         methods = by_method(row, [*figure["methods"], *figure["controls"]])
         measured.append((row.records[0], methods, as_good(methods, METRICS, figure["methods"])))
         claims += claims_of(methods, METRICS, figure["methods"][0])

@@ -68,7 +68,7 @@ def _overlaps(gallery: Gallery, method: str, fractions: Sequence[float]) -> pd.D
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     measured, claims = [], []
     for row in rows:
-        figure = row.records[0]["settings"]["figure"]
+        figure = row.settings["figure"]
         shares = [f"{fraction:.0%}" for fraction in figure["fractions"]]
         metrics: dict[str, Better] = {f"iou@{share}": "higher" for share in shares}
         methods = by_method(row, [*figure["methods"], *figure["controls"]])

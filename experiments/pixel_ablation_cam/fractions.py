@@ -45,7 +45,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     networks, drawings, claims = [], {}, []
     for place, group in side_by_side(rows).items():
         by_method = {row.method: row for row in group}
-        shares: list[float] = group[0].records[0]["settings"]["fractions"]
+        shares: list[float] = group[0].settings["fractions"]
         file = f"fractions-{place}.png"
         drawings[file] = curves_plot(
             {

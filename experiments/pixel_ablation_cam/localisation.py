@@ -16,13 +16,12 @@ from dataclasses import replace
 import pandas as pd
 
 from experiments.pixel_ablation_cam.comparisons import PIXEL, Better, apart, as_good, claims_of, curve_of
-from xcnn.evaluation.image_rows import named
 from xcnn.evaluation.localisation import Perturbation, measure_localisation, pool_localisation
 from xcnn.figures import Curve, curves_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.compose import compose
 from xcnn.launch.titles import titled
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, named
 from xcnn.report.shards import side_by_side
 
 BOXES: dict[str, Better] = dict.fromkeys(

@@ -57,7 +57,7 @@ def simulated(setup: Setup) -> Measured:
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     asked = [row for row in rows if row.dataset == PEOPLE]
     simulated = [row for row in rows if row.dataset != PEOPLE]
-    simulated.sort(key=lambda row: (row.mean["raters"], row.records[0]["n"], row.records[0]["settings"]["rater_sd"]))
+    simulated.sort(key=lambda row: (row.mean["raters"], row.records[0]["n"], row.settings["rater_sd"]))
     mean = paper[0].value
     facts = {
         "asked": asked,

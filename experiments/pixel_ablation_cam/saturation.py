@@ -51,8 +51,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     columns = [Column(f"{metric}/{unit}", f"{metric}, {unit}s") for metric in ("hidden", "accounted") for unit in UNITS]
     facts = {
         "units": UNITS,
-        "layer": lambda row: row.records[0]["details"]["layer"],
-        "constructed": rows[0].records[0]["details"]["constructed"] if rows else {},
+        "layer": lambda row: row.details["layer"],
+        "constructed": rows[0].details["constructed"] if rows else {},
         "label": lambda row: f"{titled(row.model)}, {row.records[0]['details']['layer']}, {titled(row.method)}",
     }
     title = "Pixel Ablation-CAM: saturated gradients"

@@ -106,6 +106,6 @@ def of_column(paper: Iterable[PaperNumber], network: Network) -> list[PaperNumbe
 
 def per_class(row: Row) -> int | None:
     """K/C, prototypes for each class; None of a method that has no such option."""
-    chosen = row.records[0]["settings"]
+    chosen = row.settings
     number: int | None = (chosen.get("prototypes") or chosen.get("protopnet") or {}).get("per_class")
     return number

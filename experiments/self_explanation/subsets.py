@@ -17,8 +17,8 @@ TITLES = {"kmex": "KMEx", "b4": "B4", "b234": "B234"}
 def by_method(rows: Sequence[Row]) -> dict[tuple[str, str, str], dict[float, Row]]:
     """Rows by data set, network and method, then by share, the smallest first."""
     found: dict[tuple[str, str, str], dict[float, Row]] = {}
-    for row in sorted(rows, key=lambda row: float(row.records[0]["details"]["share"])):
-        found.setdefault((row.dataset, row.model, row.method), {})[row.records[0]["details"]["share"]] = row
+    for row in sorted(rows, key=lambda row: float(row.details["share"])):
+        found.setdefault((row.dataset, row.model, row.method), {})[row.details["share"]] = row
     return found
 
 

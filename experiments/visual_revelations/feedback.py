@@ -10,54 +10,50 @@ Deviations: the paper names no way to learn from feedback. Ours is right for the
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
-import torch
-
-from xcnn.evaluation.shortcut import VERSIONS, planted, reliance
+from xcnn.evaluation.shortcut import VERSIONS, planted, reliance, shares_on_mark
 from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
-from xcnn.metrics.localisation import energy_inside
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim
+from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, by_network, claim
 from xcnn.report.verdicts import spread
 
 MAIN = ("plain", "right_reasons", "right_reasons_elsewhere", "clean")
+DRAWN = {
+    "recall/without": "class found without the mark",
+    "taken/with": "others taken for it with the mark",
+    "accuracy/with": "accuracy with the mark on all images",
+}
+SAYS: dict[str, Literal["lower", "higher"]]
+SAYS = {"accuracy/with": "higher", "recall/without": "higher", "taken/with": "lower"}
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
-    options = setup.options
     subject = setup.explained()
-    data, values = planted(subject), reliance(subject)
-    part = data.tested("with")
-    own = (part.labels == data.target).nonzero().flatten()
-    images, masks = part.images[own], part.masks["mark"][own] > 0
-    for name in options.methods:
-        method = setup.variant(f"attribution={name}").attribution(subject)
-        maps = [method(subject.prepare(some.to(subject.device))).cpu() for some in images.split(subject.batch)]
-        values[f"share/{name}"] = float(energy_inside(torch.cat(maps), masks).nan_to_num(0).mean())
+    data = planted(subject)
+    methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in setup.options.methods}
+    values = reliance(subject) | shares_on_mark(subject, methods)
     details = {"label": data.label, "marked": int(data.train.masks["mark"].flatten(1).max(1).values.sum())}
     return subject.measured(values, len(data.test), details=details)
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings, claims, networks = {}, list[Claim](), []
-    for dataset, model in dict.fromkeys((row.dataset, row.model) for row in rows):
-        group = [row for row in rows if (row.dataset, row.model) == (dataset, model)]
-        main = {row.method: row for row in group if row.method in MAIN}
-        for metric, says in (("accuracy/with", "higher"), ("recall/without", "higher"), ("taken/with", "lower")):
-            for other in ("plain", "right_reasons_elsewhere"):
-                claims.append(claim(group, metric, "right_reasons", other, says, unit="share"))  # type: ignore[arg-type]
+    for (dataset, model), group in by_network(rows).items():
+        found = {row.method: row for row in group}
+        main = {method: found[method] for method in MAIN if method in found}
+        claims += [
+            claim(group, metric, "right_reasons", other, says, unit="share")
+            for metric, says in SAYS.items()
+            for other in ("plain", "right_reasons_elsewhere")
+        ]
         file = f"feedback-{dataset}-{model}.png"
         drawings[file] = protocol_plot(
             [
-                Estimate("", title, titled(method), *interval_of(main[method], metric))
-                for method in MAIN
-                if method in main
-                for metric, title in (
-                    ("recall/without", "class found without the mark"),
-                    ("taken/with", "others taken for it with the mark"),
-                    ("accuracy/with", "accuracy with the mark on all images"),
-                )
+                Estimate("", title, titled(method), *spread(row, metric).ends)
+                for method, row in main.items()
+                for metric, title in DRAWN.items()
             ]
         )
         grid = sorted((row for row in group if "-l" in row.method), key=lambda row: _strength(row))
@@ -67,23 +63,12 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         for name in ("accuracy", "recall", "taken")
         for version in VERSIONS
     ]
-    return Summary(
-        "Clear methods and visual revelations: feedback",
-        columns=columns,
-        drawings=drawings,
-        claims=claims,
-        facts={"networks": networks, "versions": VERSIONS, "claim_digits": 3},
-    )
-
-
-def interval_of(row: Row, metric: str) -> tuple[float, float, float]:
-    """A value and the ends of its interval."""
-    found = spread(row, metric)
-    return found.value, found.low, found.high
+    facts = {"networks": networks, "versions": VERSIONS, "claim_digits": 3}
+    return Summary("Clear methods and visual revelations: feedback", columns, drawings, claims, facts=facts)
 
 
 def _strength(row: Row) -> tuple[float, float]:
-    penalty = row.records[0]["settings"]["penalty"]
+    penalty = row.settings["penalty"]
     return penalty["share"], penalty["strength"]
 
 

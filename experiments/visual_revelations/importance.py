@@ -11,17 +11,12 @@ Deviations: the paper describes no method. Filters are ranked on training images
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
-import numpy as np
-from scipy.stats import kendalltau
-
-from xcnn.evaluation.importance import measure_importance
+from xcnn.evaluation.importance import agreement, measure_importance
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary, claim
-from xcnn.report.verdicts import over_seeds
 
 TITLES = {
     "permutation": "permutation importance",
@@ -42,56 +37,37 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    places = list(dict.fromkeys((row.dataset, row.model, layer(row)) for row in rows))
-    chosen = {place: [row for row in rows if (row.dataset, row.model, layer(row)) == place] for place in places}
+    places: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        places.setdefault((row.dataset, row.model, layer(row)), []).append(row)
     claims = [
         claim(own, "lost", row.method, f"random-{place[2]}", "higher", place[0], place[1], "share")
-        for place, own in chosen.items()
+        for place, own in places.items()
         for row in own
         if not row.method.startswith("random")
     ]
-    return Summary(
-        "Clear methods and visual revelations: global importance of filters",
-        drawings={
-            "importance-removal.png": tradeoff_plot(
-                [series(row) for row in rows], "filters removed", "test accuracy, %", log=True, parts=False
-            )
-        },
-        claims=claims,
-        facts={
-            "places": [{"place": place, "rows": own, "agreement": agreement(own)} for place, own in chosen.items()],
-            "claim_digits": 3,
-        },
-    )
+    labels = ("filters removed", "test accuracy, %")
+    drawings = {
+        "importance-removal.png": tradeoff_plot([over_counts(row) for row in rows], *labels, log=True, parts=False)
+    }
+    found = [
+        {"place": place, "rows": own, "agreement": [agreement(*pair) for pair in combinations(own, 2)]}
+        for place, own in places.items()
+    ]
+    title = "Clear methods and visual revelations: global importance of filters"
+    return Summary(title, drawings=drawings, claims=claims, facts={"places": found, "claim_digits": 3})
 
 
 def layer(row: Row) -> str:
     return row.method.split("-", 1)[1]
 
 
-def series(row: Row) -> AccuracySeries:
-    counts = row.records[0]["details"]["counts"]
-    nothing = [float("nan")] * len(counts)
+def over_counts(row: Row) -> AccuracySeries:
+    """Accuracy, in %, without so many of the first filters of a ranking."""
+    counts = row.details["counts"]
     mean, std = ([100 * part[f"accuracy/{count}"] for count in counts] for part in (row.mean, row.std))
-    heading = f"{titled(row.dataset)}, {layer(row)}"
-    return AccuracySeries(
-        heading, TITLES[row.method.split("-")[0]], [float(count) for count in counts], nothing, mean, nothing, std
-    )
-
-
-def agreement(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Kendall's tau of each two rankings of the same filters, seed by seed, with an interval over seeds."""
-    found = []
-    for one, other in combinations(rows, 2):
-        by_seed = {record["seed"]: record["details"]["importance"] for record in other.records}
-        taus = [
-            float(kendalltau(record["details"]["importance"], by_seed[record["seed"]]).statistic)
-            for record in one.records
-            if record["seed"] in by_seed
-        ]
-        interval = over_seeds(taus) if len(taus) > 1 else None
-        found.append({"one": one, "other": other, "tau": float(np.mean(taus)) if taus else None, "interval": interval})
-    return found
+    heading, ranking = f"{titled(row.dataset)}, {layer(row)}", TITLES[row.method.split("-")[0]]
+    return AccuracySeries.tested(heading, ranking, list(map(float, counts)), mean, std)
 
 
 if __name__ == "__main__":

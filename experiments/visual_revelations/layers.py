@@ -10,7 +10,6 @@ Deviations: the paper describes no method. Probes are logistic regressions on ma
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
@@ -18,7 +17,7 @@ from xcnn.evaluation.layers import Probe, Shown, draw_layers, probe_accuracies, 
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim_within
 
 NETWORKS = {"probe": "trained", "probe_untrained": "untrained"}
 
@@ -45,50 +44,31 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    drawings = {
-        "layers-probes.png": tradeoff_plot(
-            [series(row, name) for row in rows for name in NETWORKS],
-            "layer",
-            "accuracy of a linear probe, %",
-            parts=False,
-        )
-    }
-    claims = []
+    claims = list[Claim]()
     for row in rows:
-        first, *_, last = row.records[0]["details"]["layers"]
-        claims += [
-            between(row, (f"probe/{last}", f"{last}"), (f"probe/{first}", f"{first}")),
-            between(row, (f"probe/{last}", f"{last}"), (f"probe_untrained/{last}", f"{last}, untrained")),
-        ]
+        first, *_, last = row.details["layers"]
+        others = ((first, f"probe/{first}"), (f"{last}, untrained", f"probe_untrained/{last}"))
+        claims += [claim_within(row, "probe", (last, f"probe/{last}"), other, "higher", "share") for other in others]
+    series = [over_layers(row, name) for row in rows for name in NETWORKS]
+    probes = tradeoff_plot(series, "layer", "accuracy of a linear probe, %", parts=False)
     return Summary(
         "Clear methods and visual revelations: what each layer sees",
         columns=[
             Column(f"{name}/{layer}", f"probe at {layer}, {title}")
-            for layer in dict.fromkeys(layer for row in rows for layer in row.records[0]["details"]["layers"])
+            for layer in dict.fromkeys(layer for row in rows for layer in row.details["layers"])
             for name, title in NETWORKS.items()
         ],
-        drawings=drawings,
+        drawings={"layers-probes.png": probes},
         claims=claims,
         facts={"claim_digits": 3},
     )
 
 
-def series(row: Row, name: str) -> AccuracySeries:
-    layers = row.records[0]["details"]["layers"]
-    nothing = [float("nan")] * len(layers)
-    mean = [100 * row.mean[f"{name}/{layer}"] for layer in layers]
-    std = [100 * row.std[f"{name}/{layer}"] for layer in layers]
-    return AccuracySeries(titled(row.dataset), NETWORKS[name], layers, nothing, mean, nothing, std)
-
-
-def between(row: Row, one: tuple[str, str], other: tuple[str, str]) -> Claim:
-    """That one of a row's values is higher than another, seed by seed."""
-
-    def alone(metric: str) -> Row:
-        records = [{**each, "values": {"probe": each["values"][metric]}} for each in row.records]
-        return replace(row, mean={"probe": row.mean[metric]}, records=records)
-
-    return Claim("probe", (one[1], other[1]), (alone(one[0]), alone(other[0])), "higher", "share")
+def over_layers(row: Row, name: str) -> AccuracySeries:
+    """Accuracy of the probes of a network, in %, by layer."""
+    layers = row.details["layers"]
+    mean, std = ([100 * part[f"{name}/{layer}"] for layer in layers] for part in (row.mean, row.std))
+    return AccuracySeries.tested(titled(row.dataset), NETWORKS[name], layers, mean, std)
 
 
 if __name__ == "__main__":

@@ -8,31 +8,15 @@ Deviations: the paper asks for intervals and names none. Ours are Student's, of 
             in the training's seed, or in a bootstrap resample of the training images, for one class of one image.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
-import torch
-
-from xcnn.evaluation.gallery import Gallery
+from experiments.visual_revelations.map_intervals_page import KINDS, summarise
 from xcnn.evaluation.image_rows import metrics_of, with_intervals
-from xcnn.evaluation.map_intervals import half_width, interval_rows, normalised
+from xcnn.evaluation.map_intervals import interval_rows, means_and_widths
 from xcnn.evaluation.selection import select_images
 from xcnn.evaluation.subject import networks
-from xcnn.figures import Estimate, heat_map_grid, protocol_plot, save_png
+from xcnn.figures import save_png
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
-from xcnn.metrics.ranking import at_size
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.verdicts import spread
-
-KINDS = {"seeds": "seed", "bootstrap": "data.draw"}  # what the networks of a kind differ in
-TITLES = {"seeds": "other seeds", "bootstrap": "other training images"}
-METRICS = {
-    "agree": "rank correlation of two networks' maps",
-    "width": "half-width of the interval, in mean relevance",
-    "sure": "share of locations that are told from the mean",
-    "covered": "share of a further network's map in the interval",
-}
+from xcnn.report import Cell, Measured
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -51,62 +35,12 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     values = with_intervals(rows[metrics_of(rows)])
     first = subjects["seeds"][0]
     shown = select_images([first], options.figure.rules, options.figure.pictures)
-    panels: dict[str, torch.Tensor] = {}
-    for name in options.figure.methods:
-        own = methods["seeds"][name]
-        gallery = Gallery.of(first, {name: own[0]}, shown)
-        inputs, targets = first.normalise(first.scaled(shown)), gallery.explanations[name].targets
-        maps = normalised(torch.stack([at_size(each(inputs, targets), shown.images.shape[2:]) for each in own])).cpu()
-        half = half_width(maps, options.level)
-        panels |= {f"{titled(name)}, mean": maps.mean(0), "half-width of " + titled(name): half}
+    drawn = {titled(name): methods["seeds"][name] for name in options.figure.methods}
     file = f"map_intervals-{options.dataset}-{options.network}-maps.png"
-    save_png(heat_map_grid(gallery.rows(panels), list(panels)), cell.folder / file)
+    save_png(means_and_widths(first, drawn, shown, options.level), cell.folder / file)
     made = {f"{kind} {place}": one for kind, own in subjects.items() for place, one in enumerate(own)}
     details = {"networks": networks(**made), "level": options.level, "count": options.networks}
     return first.measured(values, len(rows), details=details, files=[file])
-
-
-def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    drawings, found = {}, list[dict[str, Any]]()
-    for row in rows:
-        names = [name.split("/")[1] for name in row.mean if name.startswith("agree/") and name.endswith("/seeds")]
-        ranked = sorted(names, key=lambda name: -row.mean[f"agree/{name}/seeds"])
-        file = f"map_intervals-{row.dataset}-{row.model}.png"
-        drawings[file] = protocol_plot(
-            [
-                Estimate(TITLES[kind], title, titled(name), *ends(row, f"{metric}/{name}/{kind}"))
-                for name in ranked
-                for kind in KINDS
-                for metric, title in METRICS.items()
-            ]
-        )
-        kept = {
-            (name, kind): spread(row, f"covered/{name}/{kind}").high >= row.records[0]["details"]["level"]
-            for name in ranked
-            for kind in KINDS
-        }
-        found.append(
-            {"row": row, "methods": ranked, "file": file, "maps": file.replace(".png", "-maps.png"), "kept": kept}
-        )
-    columns = [
-        Column(f"agree/{name}/{kind}", f"agreement, {titled(name)}, {TITLES[kind]}")
-        for name in found[0]["methods"]
-        for kind in KINDS
-    ]
-    all_kept = [each for one in found for each in one["kept"].values()]
-    return Summary(
-        "Clear methods and visual revelations: intervals of maps",
-        columns,
-        drawings,
-        verdict="reproduced" if all(all_kept) else "not reproduced",
-        facts={"networks": found, "kinds": TITLES, "metrics": METRICS, "kept": all_kept},
-    )
-
-
-def ends(row: Row, metric: str) -> tuple[float, float, float]:
-    """A value and the ends of its interval over images."""
-    found = spread(row, metric)
-    return found.value, found.low, found.high
 
 
 if __name__ == "__main__":

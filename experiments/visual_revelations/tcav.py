@@ -12,26 +12,12 @@ Deviations: the paper names the method and no test. Beside Kim et al.'s t-test, 
             formed from inner products of features, which gives the same vectors. Random sets overlap.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
-from xcnn.evaluation.tcav import ALPHA, SUFFIXES, Draws, measure_tcav
-from xcnn.figures import heat_tables
+from experiments.visual_revelations.tcav_page import summarise
+from xcnn.evaluation.tcav import Draws, measure_tcav
 from xcnn.launch import Setup, launch
-from xcnn.launch.titles import titled
-from xcnn.metrics.significance import binomial_band
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
-
-CHANCE = 0.5  # area under the ROC curve
-TESTS = {
-    "p": "rank of the score",
-    "slope": "rank of the mean derivative",
-    "t": "t-test",
-    "permuted": "shuffled images",
-}
+from xcnn.report import Cell, Measured
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -44,111 +30,6 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     values, details = measure_tcav(subject, sets, chosen.layers, chosen.vectors, chosen.c, draws, folder, chosen.dtype)
     n = sum(len(images) for images in sets.classes.values())
     return subject.measured(values, n, details=details)
-
-
-def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    drawings, shown = {}, []
-    for row in rows:
-        for layer, found in row.records[0]["details"]["layers"].items():
-            file = f"tcav-{row.dataset}-{row.model}-{row.method.removeprefix('tcav-')}-{layer}.png"
-            drawings[file] = score_table(row, layer)
-            known = bool(row.records[0]["settings"]["concepts"].get("truth", True))
-            shown.append(
-                {"row": row, "layer": layer, "file": file, "found": found, "band": band(row, layer), "known": known}
-                | {"last": layer == list(row.records[0]["details"]["layers"])[-1]}
-            )
-    first = shown[0]["found"]
-    return Summary(
-        "Clear methods and visual revelations: concept activation",
-        columns=[
-            Column(f"{name}/{layer}", f"{title}, {layer}")
-            for layer in dict.fromkeys(each["layer"] for each in shown)
-            for name, title in (("found", "found"), ("false", "false"), ("fpr", "random"), ("held_out", "held out"))
-        ],
-        drawings=drawings,
-        claims=[
-            claim for each in shown if each["known"] and not each["last"] for claim in told(each["row"], each["layer"])
-        ],
-        facts={
-            "shown": shown,
-            "alpha": ALPHA,
-            "claim_digits": 2,
-            "pairs": pairs(shown),
-            "tests": {TESTS[name]: suffix for name, suffix in SUFFIXES.items()},
-            "logistic": any(row.method == "tcav-logistic" for row in rows),
-            "rates": {
-                name: fmean(
-                    each["row"].mean[f"fpr{SUFFIXES[name]}/{each['layer']}"] for each in shown if not each["last"]
-                )
-                for name in ("p", "slope", "t")
-            },
-            "wide": shown[0] | {"low": fmean(first["chance_low"]), "high": fmean(first["chance_high"])},
-        },
-    )
-
-
-def told(row: Row, layer: str) -> list[Claim]:
-    """That scores tell what is true: better than chance, and more true pairs are found than others are claimed."""
-
-    def alone(metric: str, name: str) -> Row:
-        values = [record["values"].get(f"{name}/{layer}", CHANCE) for record in row.records]
-        records = [{**each, "values": {metric: value}} for each, value in zip(row.records, values, strict=True)]
-        return replace(row, mean={metric: fmean(values)}, records=records)
-
-    pairs = (("auroc", "auroc", "chance"), ("found", "found", "false"))
-    return [
-        Claim(metric, (f"{row.method}", layer), (alone(metric, one), alone(metric, other)), "higher", "share")
-        for metric, one, other in pairs
-    ]
-
-
-def score_table(row: Row, layer: str) -> Any:
-    """Scores of all concepts and classes of the first seed, those outlined that differ from chance."""
-    details = row.records[0]["details"]
-    found = details["layers"][layer]
-    significant = [[p <= ALPHA for p in line] for line in found["adjusted"]["p"]]
-    heading = f"{titled(row.dataset)}, {titled(row.model)}, {layer}"
-    return heat_tables(
-        {heading: [*found["score"], found["chance"]]},
-        [*details["concepts"], "random (median)"],
-        details["classes"],
-        "",
-        "",
-        "share of images whose logit rises",
-        ".2f",
-        vmin=0,
-        vmax=1,
-        outlined={heading: [*significant, [False] * len(details["classes"])]},
-        outlined_label="differs from random concepts (Holm, 5 %)",
-    )
-
-
-def band(row: Row, layer: str) -> dict[str, Any]:
-    """The false positive rate of the random concepts, over seeds and classes, against what chance allows.
-
-    A class's random concepts are independent but for their common null; classes share the concepts, so the band is of
-    as many trials as there are concepts and seeds, not classes.
-    """
-    tested = sum(record["settings"]["tcav"]["sets"]["tested"] for record in row.records)
-    low, high = binomial_band(tested, ALPHA)
-    rate = row.mean[f"fpr/{layer}"]
-    return {"rate": rate, "low": low, "high": high, "tested": tested, "within": rate <= high}
-
-
-def pairs(shown: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Concepts and classes that differ from chance at the earlier layers, where truth is not known."""
-    found = []
-    for each in shown:
-        details = each["row"].records[0]["details"]
-        for i, concept in enumerate(details["concepts"]):
-            for j, label in enumerate(details["classes"]):
-                adjusted = {name: p[i][j] for name, p in each["found"]["adjusted"].items()}
-                found.append(
-                    {"concept": concept, "label": label, "score": each["found"]["score"][i][j], "shown": each}
-                    | {"adjusted": adjusted, "chance": each["found"]["chance"][j]}
-                    | {"low": each["found"]["chance_low"][j], "high": each["found"]["chance_high"][j]}
-                )
-    return found
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     missed = [name for name, aim in AIMS.items() if measured and round(measured.mean[f"time/ours/{name}"], 1) > aim]
     tools: dict[str, dict[str, None]] = {"lrp": {}, "deep_lift": {}, "guided": {}}
     for row in parts["exact"]:
-        for name in (*row.mean, *(f"/{failed}" for failed in row.records[0]["details"]["failed"])):
+        for name in (*row.mean, *(f"/{failed}" for failed in row.details["failed"])):
             method, _, tool = name.partition("/")[2].partition("/")
             tools[method].setdefault(tool)
     sums = [row.mean[f"sum/{name}/ours"] for row in parts["exact"] for name in ("lrp", "deep_lift")]

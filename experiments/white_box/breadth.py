@@ -50,7 +50,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    options = rows[0].records[0]["settings"]
+    options = rows[0].settings
     every = cases(options["steps"], options["samples"])
     lines: list[dict[str, Any]] = []
     for name, case in every.items():

@@ -16,11 +16,10 @@ import pandas as pd
 from experiments.pixel_ablation_cam.faithfulness import NEAREST, choices, measure
 from experiments.white_box.families import CONTROLS
 from xcnn.evaluation.faithfulness import pool_faithfulness
-from xcnn.evaluation.image_rows import named
 from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import launch
 from xcnn.launch.titles import titled
-from xcnn.report import Column, PaperNumber, Row, Summary
+from xcnn.report import Column, PaperNumber, Row, Summary, named
 from xcnn.report.shards import side_by_side
 
 

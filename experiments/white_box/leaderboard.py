@@ -16,12 +16,12 @@ from functools import partial
 import pandas as pd
 
 from experiments.white_box.families import CONTROLS
-from xcnn.evaluation.image_rows import named, pool_metrics
+from xcnn.evaluation.image_rows import pool_metrics
 from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.compose import compose
 from xcnn.launch.titles import titled
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, named
 from xcnn.report.shards import side_by_side
 
 

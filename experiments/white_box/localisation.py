@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from experiments.pixel_ablation_cam.comparisons import as_good
 from experiments.pixel_ablation_cam.localisation import BOXES, PERTURBED, TITLES, measure, pool
 from experiments.white_box.families import CONTROLS
-from xcnn.evaluation.image_rows import named
 from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import launch
 from xcnn.launch.titles import titled
-from xcnn.report import Column, PaperNumber, Row, Summary
+from xcnn.report import Column, PaperNumber, Row, Summary, named
 from xcnn.report.shards import side_by_side
 
 SHOWN = ("pointing", "energy", "iou", "insertion", "deletion", "road")

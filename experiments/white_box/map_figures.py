@@ -80,7 +80,7 @@ def summary_of_maps(title: str, rows: Sequence[Row], says: Sequence[Says]) -> Su
     claims: list[Claim] = []
     measured: list[dict[str, Any]] = []
     for row in rows:
-        own = by_method(row, [_method(name) for name in row.records[0]["settings"]["figure"]["methods"]])
+        own = by_method(row, [_method(name) for name in row.settings["figure"]["methods"]])
         measured.append({"row": row, "methods": own})
         counts = row.dataset == PHOTOGRAPHS
         claims += [claim(own, metric, first, second, sign, counts=counts) for metric, first, second, sign in says]

@@ -19,14 +19,13 @@ import pandas as pd
 from torch import nn
 
 from experiments.white_box.families import APART, BACKWARD, claims_between
-from xcnn.evaluation.image_rows import named
 from xcnn.evaluation.shattering import measure_shattering, pool_shattering
 from xcnn.evaluation.subject import Subject
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.compose import compose
 from xcnn.launch.titles import titled
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, named
 from xcnn.report.shards import side_by_side
 
 

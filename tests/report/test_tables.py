@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from xcnn.errors import UserError
-from xcnn.report.tables import PaperNumber, aggregate, markdown, read_paper
+from xcnn.report.tables import PaperNumber, aggregate, by_network, markdown, named, read_paper, renamed
 
 
 def record(method: str = "plain", seed: int = 0, epochs: int = 50, **values: float | None) -> dict[str, Any]:
@@ -107,3 +107,28 @@ def test_the_last_printed_digit_says_how_far_a_number_is_rounded(text: str, digi
 
 def test_markdown_escapes_what_would_break_the_table() -> None:
     assert markdown(["a|b"], [["x\ny"]]) == "| a\\|b |\n| --- |\n| x y |"
+
+
+def test_what_belongs_to_a_metric_is_named_before_the_choice() -> None:
+    assert named("drop/soft-black", "low") == "drop.low/soft-black"
+    assert named("accuracy", "less_high") == "accuracy.less_high"
+    assert named("drop/soft-black", "") == "drop/soft-black"
+
+
+def test_rows_by_network() -> None:
+    rows = aggregate([record(method) | {"model": model} for model in ("vgg16", "conv3") for method in ("a", "b")])
+    assert [(place, [row.method for row in group]) for place, group in by_network(rows).items()] == [
+        (("toy", "conv3"), ["a", "b"]),
+        (("toy", "vgg16"), ["a", "b"]),
+    ]
+
+
+def test_values_under_other_names_are_a_row_of_their_own() -> None:
+    (row,) = aggregate([record(seed=seed, fidelity=0.9, **{"fidelity/majority": 0.1 * seed}) for seed in (1, 2)])
+    found = renamed(row, {"fidelity": "fidelity/majority"}, "majority")
+    assert (found.method, found.dataset, found.n) == ("majority", "toy", 2)
+    assert found.mean == {"fidelity": pytest.approx(0.15)} and found.std["fidelity"] == pytest.approx(0.1 / 2**0.5)
+    assert [each["values"] for each in found.records] == [{"fidelity": 0.1}, {"fidelity": 0.2}]
+    assert renamed(row, {"x": "fidelity"}).method == "plain" and row.mean["fidelity"] == pytest.approx(0.9)
+    with pytest.raises(KeyError, match="absent"):
+        renamed(row, {"fidelity": "absent"})

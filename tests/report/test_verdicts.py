@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from tests.report.test_tables import record
 from xcnn.report.tables import PaperNumber, Row, aggregate
-from xcnn.report.verdicts import Claim, Comparison, claim, compare, judge, over_seeds, part, spread, wilson
+from xcnn.report.verdicts import Claim, Comparison, claim, claim_within, compare, judge, over_seeds, spread, wilson
 
 
 def row(method: str = "plain", n: int = 100, seeds: tuple[int, ...] = (0,), **values: Any) -> Row:
@@ -19,11 +19,6 @@ def row(method: str = "plain", n: int = 100, seeds: tuple[int, ...] = (0,), **va
         for i, seed in enumerate(seeds)
     ]
     return aggregate(records)[0]
-
-
-def test_part_stands_before_the_choice() -> None:
-    assert part("drop/soft-black", "low") == "drop.low/soft-black"
-    assert part("accuracy", "less_high") == "accuracy.less_high"
 
 
 def test_t_interval_of_three_seeds() -> None:
@@ -154,6 +149,26 @@ def test_a_claim_without_a_row_is_not_run() -> None:
     found = claim([row("new", a=1.0)], "a", "new", "old", "lower")
     assert found.difference is None and found.verdict == "not run"
     assert claim([row("new", a=1.0), row("old", b=1.0)], "a", "new", "old", "lower").verdict == "not run"
+
+
+def test_a_claim_within_a_row_pairs_its_own_values_seed_by_seed() -> None:
+    seeds = {"seeds": (0, 1), "fidelity": [0.9, 0.8], "fidelity/majority": [0.4, 0.5]}
+    found = claim_within(row(**seeds), "fidelity", ("tree", "fidelity"), ("majority", "fidelity/majority"), "higher")
+    assert found.methods == ("tree", "majority") and [each.method for each in found.rows if each] == [
+        "tree",
+        "majority",
+    ]
+    assert found.difference is not None and found.difference.over == "seeds" and found.difference.n == 2
+    assert found.difference.value == pytest.approx(0.4)  # of 0.5 and 0.3
+    by_chance = claim_within(row(**seeds), "fidelity", ("tree", "fidelity"), ("chance", 0.7), "higher", counts=False)
+    assert by_chance.difference is not None and by_chance.difference.value == pytest.approx(0.15)
+    assert by_chance.difference.over == "seeds" and not by_chance.counts
+
+
+def test_a_claim_within_a_row_keeps_the_ends_of_intervals() -> None:
+    values = {"a/new": 10.0, "a_dot_low/new": 7.0, "a_dot_high/new": 14.0, "a/old": 5.0}
+    found = claim_within(row(**values), "a", ("new", "a/new"), ("old", "a/old"), "higher").difference
+    assert found is not None and found.over == "unpaired" and found.ends == (5.0, 2.0, 9.0)
 
 
 # The verdict of a page

@@ -10,6 +10,7 @@ from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics.bootstrap import Interval, interval, paired_difference
 from xcnn.report.cells import Cell
+from xcnn.report.tables import named
 
 Columns = Mapping[str, Sequence[Any] | Tensor]
 
@@ -101,9 +102,3 @@ def pool_metrics(rows: Mapping[str, pd.DataFrame], references: Sequence[str]) ->
     """
     tables = {method: frame.loc[~frame["broken"], metrics_of(frame)] for method, frame in rows.items()}
     return {method: with_differences(method, tables, references, first=None) for method in tables}
-
-
-def named(column: str, part: str) -> str:
-    """`drop_confidence/soft-black` and `low` to `drop_confidence.low/soft-black`."""
-    metric, slash, choice = column.partition("/")
-    return f"{metric}.{part}{slash}{choice}" if part else column

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.stats import kendalltau
 
 from xcnn.data.pictures import PictureBatch
 from xcnn.errors import UserError
@@ -12,6 +14,8 @@ from xcnn.evaluation.subject import Subject
 from xcnn.filters import Ranking, filter_importance, without_filters
 from xcnn.models.split import split_at
 from xcnn.report.cells import Cell
+from xcnn.report.tables import Row
+from xcnn.report.verdicts import over_seeds
 
 
 def measure_importance(
@@ -69,3 +73,20 @@ def measure_importance(
         "filters": len(found[0]),
         "orders": len(listed),
     }
+
+
+def agreement(one: Row, other: Row) -> dict[str, Any]:
+    """How far two rankings of the same filters agree, seed by seed: Kendall's tau.
+
+    Returns:
+        The two rows as `one` and `other`; `tau`, the mean over the seeds that both have, None without any; `interval`,
+        over seeds, None for fewer than two.
+    """
+    by_seed = {record["seed"]: record["details"]["importance"] for record in other.records}
+    taus = [
+        float(kendalltau(record["details"]["importance"], by_seed[record["seed"]]).statistic)
+        for record in one.records
+        if record["seed"] in by_seed
+    ]
+    interval = over_seeds(taus) if len(taus) > 1 else None
+    return {"one": one, "other": other, "tau": float(np.mean(taus)) if taus else None, "interval": interval}

@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from scipy.stats import t
 from torch import Tensor
 
 from xcnn.attribution import Method
 from xcnn.data.pictures import PictureBatch
 from xcnn.errors import UserError
+from xcnn.evaluation.gallery import Gallery
 from xcnn.evaluation.image_rows import Columns, image_rows
 from xcnn.evaluation.subject import Subject
+from xcnn.figures import heat_map_grid
 from xcnn.metrics.ranking import at_size
 from xcnn.metrics.similarity import rank_correlation
 from xcnn.report.cells import Cell
@@ -101,3 +104,23 @@ def interval_rows(
         return found
 
     return image_rows(cell, first, chunk, columns)
+
+
+def means_and_widths(
+    subject: Subject, methods: Mapping[str, Sequence[Method]], shown: PictureBatch, level: float
+) -> Figure:
+    """Mean map over networks, and half the width of its interval at each location.
+
+    Args:
+        subject: the first of the networks; maps are for the class that it predicts.
+        methods: by title, one for each network.
+        shown: images.
+        level: of the intervals.
+    """
+    panels: dict[str, Tensor] = {}
+    for title, own in methods.items():
+        gallery = Gallery.of(subject, {title: own[0]}, shown)
+        inputs, targets = subject.normalise(subject.scaled(shown)), gallery.explanations[title].targets
+        maps = normalised(torch.stack([at_size(each(inputs, targets), shown.images.shape[2:]) for each in own])).cpu()
+        panels |= {f"{title}, mean": maps.mean(0), f"half-width of {title}": half_width(maps, level)}
+    return heat_map_grid(gallery.rows(panels), list(panels))

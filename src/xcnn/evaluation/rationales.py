@@ -27,11 +27,11 @@ from xcnn.data.rationales import (
 from xcnn.data.shapes import CLASSES, PARTS
 from xcnn.data.tensors import scale
 from xcnn.errors import UserError
-from xcnn.evaluation.image_rows import named
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics.bootstrap import interval, paired_difference
 from xcnn.metrics.retrieval import recalls, recalls_by_class
 from xcnn.models.dual_encoder import DualEncoder
+from xcnn.report.tables import named
 
 Outcomes = dict[str, NDArray[np.float64]]
 AT = (1, 5)

@@ -6,6 +6,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from xcnn.attribution import Method
@@ -13,6 +14,7 @@ from xcnn.data.planted_mark import PlantedMark, Shown
 from xcnn.errors import UserError
 from xcnn.evaluation.image_rows import with_ends
 from xcnn.evaluation.subject import Subject
+from xcnn.figures import HeatMapRow, heat_map_grid
 from xcnn.metrics.bootstrap import Interval, interval
 from xcnn.metrics.detection import auroc
 from xcnn.metrics.localisation import energy_inside
@@ -180,3 +182,51 @@ def surrogate_reliance(
         any(reason.name in columns for reason in each.reasons[:READ]) for each in found if each.predicted == data.target
     ]
     return values | {"names": float(np.mean(told)) if told else 0.0, "telling": len(columns)}
+
+
+def shares_on_mark(subject: Subject, methods: Mapping[str, Method]) -> dict[str, float]:
+    """`share/<method>`: share of the positive relevance that lies on the mark, for the class predicted.
+
+    The mean over test images of the marked class that have the mark; a map without anything positive has 0.
+    """
+    data, values = planted(subject), dict[str, float]()
+    part = data.tested("with")
+    own = (part.labels == data.target).nonzero().flatten()
+    images, masks = part.images[own], part.masks["mark"][own] > 0
+    for name, method in methods.items():
+        maps = [method(subject.prepare(some.to(subject.device))).cpu() for some in images.split(subject.batch)]
+        values[f"share/{name}"] = float(energy_inside(torch.cat(maps), masks).nan_to_num(0).mean())
+    return values
+
+
+def mark_area(subject: Subject) -> float:
+    """Share of an image's pixels that the mark covers."""
+    return planted(subject).side ** 2 / subject.data.test.images[0, 0].numel()
+
+
+def marked(share: str) -> str:
+    """`0.5` as `50 % marked`."""
+    return f"{100 * float(share):.0f} % marked"
+
+
+def maps_with_the_mark(
+    subjects: Mapping[str, Subject], methods: Mapping[str, Mapping[str, Method]], titles: Mapping[str, str]
+) -> Figure:
+    """The first test image of the marked class with the mark, explained by each network: the mark is framed.
+
+    Args:
+        subjects: networks by the share of marked training images.
+        methods: by network and name.
+        titles: of the methods that are drawn, by name.
+    """
+    data = planted(subjects[CLEAN])
+    part, (top, left) = data.tested("with"), data.place
+    place = int((part.labels == data.target).nonzero()[0])
+    box = torch.tensor([[left, top, left + data.side, top + data.side]])
+    rows = []
+    for share, one in subjects.items():
+        image = one.prepare(part.images[place : place + 1].to(one.device))
+        maps = {title: methods[share][name](image)[0].clamp(min=0).cpu() for name, title in titles.items()}
+        predicted = one.classes[int(one.network(image).argmax())]
+        rows.append(HeatMapRow(part.images[place], f"says {predicted}", maps, box, label=marked(share)))
+    return heat_map_grid(rows, list(titles.values()))

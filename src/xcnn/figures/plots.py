@@ -85,6 +85,14 @@ class AccuracySeries:
     train_std: ArrayLike
     test_std: ArrayLike
 
+    @classmethod
+    def tested(
+        cls, dataset: str, method: str, x: Sequence[float] | Sequence[str], test: ArrayLike, test_std: ArrayLike
+    ) -> "AccuracySeries":
+        """A series without accuracies on training images."""
+        nothing = np.full(len(x), np.nan)
+        return cls(dataset, method, x, nothing, test, nothing, test_std)
+
 
 @styled
 def score_ramp(curves: Mapping[str, ArrayLike], target: str = "", title: str = "") -> Figure:

@@ -2,10 +2,11 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
@@ -112,6 +113,19 @@ def latencies(
                 _finish(device)
                 found[name].append(1000 * (clock() - started))
     return found
+
+
+def waiting_times(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """`p50/NAME` and `p95/NAME`, percentiles in ms, and `ratio_p50/NAME` and `ratio_p95/NAME`.
+
+    The latter are over the median of the forward pass.
+
+    Args:
+        found: times of each call in ms, as of `latencies`, the forward pass (`FORWARD`) among them.
+    """
+    ends = {"p50": 50, "p95": 95}
+    values = {f"{end}/{name}": float(np.percentile(each, q)) for name, each in found.items() for end, q in ends.items()}
+    return values | {f"ratio_{name}": value / values[f"p50/{FORWARD}"] for name, value in values.items()}
 
 
 def _processor_seconds(function: Callable[[], Any]) -> float:

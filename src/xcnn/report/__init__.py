@@ -3,8 +3,8 @@
 from xcnn.report.cells import Cell, Measured
 from xcnn.report.page import Column, Summary
 from xcnn.report.publish import publish
-from xcnn.report.tables import PaperNumber, Row, aggregate
-from xcnn.report.verdicts import Claim, Comparison, claim, compare
+from xcnn.report.tables import PaperNumber, Row, aggregate, by_network, named, renamed
+from xcnn.report.verdicts import Claim, Comparison, claim, claim_within, compare
 
 __all__ = [
     "Cell",
@@ -16,7 +16,11 @@ __all__ = [
     "Row",
     "Summary",
     "aggregate",
+    "by_network",
     "claim",
+    "claim_within",
     "compare",
+    "named",
     "publish",
+    "renamed",
 ]

@@ -4,7 +4,7 @@ import csv
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,18 @@ class Row:
     def seeds(self) -> str:
         """`1 seed`, `2 seeds`."""
         return f"{self.n} seed{'s' * (self.n > 1)}"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Settings of its first record; the others differ in the seed."""
+        found: Mapping[str, Any] = self.records[0]["settings"]
+        return found
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """Details of its first record."""
+        found: Mapping[str, Any] = self.records[0]["details"]
+        return found
 
     def show(self, metric: str, digits: int = 3) -> str:
         """`0.853 ± 0.004`, or `-` where the metric is undefined."""
@@ -110,6 +122,41 @@ def aggregate(records: Iterable[Record], order: Sequence[str] = ()) -> list[Row]
     return sorted(
         rows, key=lambda row: (row.dataset, row.model, rank.get(row.method, len(rank)), row.method, row.setting)
     )
+
+
+def by_network(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The rows of each data set and network, in the order in which they come."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row.dataset, row.model), []).append(row)
+    return found
+
+
+def renamed(row: Row, names: Mapping[str, str], method: str = "") -> Row:
+    """A row with some of its values alone, under other names: what a cell measured beside its method, as another's row.
+
+    Args:
+        names: each new name with that in the records: `{"fidelity": "fidelity/majority"}`.
+        method: whose values they are; empty for the row's own.
+
+    Raises:
+        KeyError: the row has no such value.
+    """
+    return replace(
+        row,
+        method=method or row.method,
+        mean={new: row.mean[old] for new, old in names.items()},
+        std={new: row.std.get(old, math.nan) for new, old in names.items()},
+        records=[
+            {**each, "values": {new: each["values"].get(old) for new, old in names.items()}} for each in row.records
+        ],
+    )
+
+
+def named(metric: str, suffix: str) -> str:
+    """`drop/soft-black` and `low` to `drop.low/soft-black`, as records name what belongs to a metric."""
+    name, slash, choice = metric.partition("/")
+    return f"{name}.{suffix}{slash}{choice}" if suffix else metric
 
 
 def _without_seed(record: Record) -> dict[str, Any]:

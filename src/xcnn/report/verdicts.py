@@ -8,13 +8,13 @@ difference, paired over images or seeds where that is possible.
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from scipy.stats import norm, t
 
-from xcnn.report.tables import PaperNumber, Row
+from xcnn.report.tables import PaperNumber, Row, named, renamed
 
 LEVEL = 0.95
 Z = float(norm.ppf(0.5 + LEVEL / 2))
@@ -43,16 +43,15 @@ class Interval:
     over: Spread
     n: int
 
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """The value and the two ends."""
+        return self.value, self.low, self.high
+
     def meets(self, low: float, high: float) -> bool:
         """Whether this interval and [low, high] overlap, but for rounding in floating point."""
         slack = 1e-9 * max(1.0, abs(low), abs(high))
         return self.low <= high + slack and low <= self.high + slack
-
-
-def part(metric: str, suffix: str) -> str:
-    """`drop/soft-black` and `low` to `drop.low/soft-black`, as records name what belongs to a metric."""
-    name, slash, choice = metric.partition("/")
-    return f"{name}.{suffix}{slash}{choice}"
 
 
 def over_seeds(values: Sequence[float]) -> Interval:
@@ -78,8 +77,8 @@ def spread(row: Row, metric: str, unit: str = "") -> Interval:
     4. none: the value alone.
     """
     value, first = row.mean.get(metric, math.nan), row.records[0]
-    images = int(row.mean.get(part(metric, "n"), first.get("n", 0)))
-    low, high = (row.mean.get(part(metric, end), math.nan) for end in ("low", "high"))
+    images = int(row.mean.get(named(metric, "n"), first.get("n", 0)))
+    low, high = (row.mean.get(named(metric, end), math.nan) for end in ("low", "high"))
     seeds = [record["values"][metric] for record in row.records if record["values"].get(metric) is not None]
     if len(seeds) >= 2:
         return over_seeds(seeds)
@@ -193,10 +192,10 @@ class Claim:
             return None
         for name in ("less", f"less_{self.methods[1]}"):
             less, low, high = (
-                first.mean.get(part(self.metric, end), math.nan) for end in (name, f"{name}_low", f"{name}_high")
+                first.mean.get(named(self.metric, end), math.nan) for end in (name, f"{name}_low", f"{name}_high")
             )
             if math.isclose(less, apart, rel_tol=1e-6, abs_tol=1e-6):  # which is against `second`, then
-                n = int(first.mean.get(part(self.metric, "n"), first.records[0]["n"]))
+                n = int(first.mean.get(named(self.metric, "n"), first.records[0]["n"]))
                 return Interval(less, low, high, "images", n)
         by_seed = [
             {record["seed"]: record["values"].get(self.metric) for record in row.records} for row in (first, second)
@@ -294,6 +293,35 @@ def claim(
         return Claim(metric, (first, second), found, says, unit, counts)
     numbers = (printed(first), printed(second))
     return Claim(metric, (first, second), found, numbers, unit or numbers[0].unit, counts)
+
+
+def claim_within(
+    row: Row,
+    metric: str,
+    first: tuple[str, str],
+    second: tuple[str, str | float],
+    says: Says,
+    unit: str = "",
+    counts: bool = True,
+) -> Claim:
+    """A claim of two values that one cell measured, such as a method's and its control's, seed by seed.
+
+    Args:
+        row: the cell's.
+        metric: name of the quantity in the claim.
+        first, second: what each value is of, and its name in the records, with which the ends of its interval (`.low`,
+            `.high`) go; the second may be a number, such as what chance gives.
+        says, unit, counts: as in `Claim`.
+    """
+
+    def of(method: str, value: str | float) -> Row:
+        if not isinstance(value, str):
+            same = {metric: float(value)}
+            return replace(row, method=method, mean=same, records=[{**each, "values": same} for each in row.records])
+        names = {named(metric, end): named(value, end) for end in ("", "low", "high")}
+        return renamed(row, {new: old for new, old in names.items() if old in row.mean}, method)
+
+    return Claim(metric, (first[0], second[0]), (of(*first), of(*second)), says, unit, counts)
 
 
 # A page
