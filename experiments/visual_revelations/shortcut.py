@@ -4,14 +4,15 @@ Paper:      Abbas 2024, abstract ("identifying potential biases and errors in th
 Command:    make visual-revelations-shortcut
 Reports:    no number; that visualisation helps to identify biases and errors in the training data.
 Cost:       on one CPU core and for each seed 4 trainings of half a minute on the embedded data, 2 minutes for 30
-            methods' maps of 24 images by 4 networks, and half a minute for 6 surrogates of each; sweep `black_box`
-            (RISE, LIME, meaningful perturbation on 16 images): 9 minutes; sweep `mnist`: 10 minutes a seed, 2 GB.
+            methods' maps of 24 images by 4 networks, half a minute for 6 surrogates of each, and a quarter for TCAV;
+            sweep `black_box` (RISE, LIME, meaningful perturbation on 16 images): 9 minutes; `mnist`: 10 minutes a seed.
 Deviations: the paper names no bias. Ours is a square of one colour on a share of one class's training images; a
             network trained without it is the control.
 """
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from experiments.visual_revelations.shortcut_page import summarise
 from xcnn.evaluation.shortcut import (
     CLEAN,
     all_decisions,
+    concept_reliance,
     explained_places,
     maps_with_the_mark,
     mark_area,
@@ -29,6 +31,7 @@ from xcnn.evaluation.shortcut import (
     surrogate_reliance,
 )
 from xcnn.evaluation.subject import Subject, networks
+from xcnn.evaluation.tcav import Draws
 from xcnn.figures import save_png
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
@@ -50,6 +53,8 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         for sees in options.views:
             own = setup.variant(f"surrogate={kind}", f"view={sees}")
             values |= of_surrogates(own, f"{kind}-{sees}", subjects, decided)
+    if options.tcav:
+        values |= of_concepts(setup, subjects)
     files = []
     if options.seed == options.figure.seed:
         files = [f"shortcut-{options.dataset}-{options.network}-maps.png"]
@@ -71,6 +76,16 @@ def of_surrogates(
     for share, one in subjects.items():
         found = surrogate_reliance(one, own.view, make, decided[share], own.options.shown)
         values |= {f"{value}/{name}/{share}": each for value, each in found.items()}
+    return values
+
+
+def of_concepts(setup: Setup, subjects: Mapping[str, Subject]) -> dict[str, float]:
+    """What concept activation betrays of each network: `concept/<value>/<share of marked images>`."""
+    chosen, sets, values = setup.options.tcav, setup.concepts(subjects[CLEAN]), dict[str, float]()
+    draws, folder = Draws(**chosen.sets, seed=setup.options.seed), Path(setup.options.paths.runs) / "features"
+    for share, one in subjects.items():
+        found = concept_reliance(one, sets, chosen.layer, chosen.vectors, chosen.c, draws, folder)
+        values |= {f"{value}/{share}": each for value, each in found.items()}
     return values
 
 

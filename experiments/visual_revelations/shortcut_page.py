@@ -69,6 +69,7 @@ def facts_of(group: Sequence[Row]) -> dict[str, Any]:
         "file": f"{place}.png",
         "maps": f"{place}-maps.png",
         "mark": main.details["mark"],
+        "concepts": any(name.startswith("concept/") for name in main.mean),
         "surrogates": sorted({name.split("/")[1] for name in main.mean if name.startswith("names/")}),
     }
 

@@ -1,5 +1,6 @@
 """Images of concepts: single parts whose places are known, colours, folders; and what is refused."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xcnn.data import FolderConcepts, PartConcepts, Shapes
+from xcnn.data import FolderConcepts, MarkConcepts, PartConcepts, PlantedMark, Shapes
 from xcnn.data.concepts import PARTS_SEED
 from xcnn.data.shapes import CLASSES, PARTS, draw
 from xcnn.errors import Missing, UserError
@@ -46,6 +47,27 @@ def test_the_images_of_a_colour_have_most_of_it(shapes: Shapes) -> None:
 
     assert excess(sets.concepts["red"]).mean() > 40 and excess(sets.concepts["blue"]).mean() < -40
     assert excess(sets.pool).mean().abs() < 15
+
+
+def test_a_planted_mark_is_a_concept() -> None:
+    data = PlantedMark(partial(Shapes, n_train=20, n_test=40), "truck", 1.0, 4, [4, 4], [24, 24], [255, 0, 255])
+    data.setup()
+    sets = MarkConcepts(class_size=3)(data)
+    others = [place for place in range(40) if CLASSES[place % 10] != "truck"]
+    clean, magenta = data.tested("without").images, torch.tensor([255, 0, 255], dtype=torch.uint8)[None, :, None, None]
+    assert torch.equal(sets.pool, clean[others[1::2]]) and len(sets.concepts["mark"]) == 18
+    for name, (top, left) in {"mark": (4, 4), "mark elsewhere": (24, 24)}.items():
+        square = sets.concepts[name][:, :, top : top + 4, left : left + 4]
+        assert torch.equal(square, magenta.expand_as(square))
+        square.copy_(clean[others[::2], :, top : top + 4, left : left + 4])
+        assert torch.equal(sets.concepts[name], clean[others[::2]])
+    assert torch.equal(sets.classes["truck"], clean[3::10][:3])
+    assert sets.truth == {"mark": ["truck"], "mark elsewhere": []}
+
+
+def test_data_without_a_mark(shapes: Shapes) -> None:
+    with pytest.raises(UserError, match="shapes has no planted mark"):
+        MarkConcepts()(shapes)
 
 
 def test_refused_parts(shapes: Shapes) -> None:

@@ -1,5 +1,7 @@
 """A network that sees the mark and nothing else, and one that does not see it: what each relies on is known."""
 
+from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.attribution import Gradient
-from xcnn.data import PlantedMark, Shapes
+from xcnn.data import MarkConcepts, PlantedMark, Shapes
 from xcnn.errors import UserError
 from xcnn.evaluation.shortcut import (
     all_decisions,
+    concept_reliance,
     explained_places,
     planted,
     relevance,
@@ -22,6 +25,7 @@ from xcnn.evaluation.shortcut import (
     surrogate_reliance,
 )
 from xcnn.evaluation.subject import Subject
+from xcnn.evaluation.tcav import Draws
 from xcnn.report.cells import Cell
 from xcnn.surrogates import Pixels, TreeSurrogate
 
@@ -99,6 +103,20 @@ def test_a_tree_on_pixels_names_the_mark_of_a_network_that_sees_it() -> None:
     assert found["fidelity/with"] == found["taken/with"] == found["names"] == 1
     assert found["taken/without"] == 0 and found["telling"] == 3
     assert found["fidelity/moved"] == 1 and found["recall/moved"] == 0
+
+
+def test_concept_activation_finds_the_mark_where_the_network_sees_it(tmp_path: Path) -> None:
+    """The network's derivative is the mark itself, so that every image of the class says yes; a blind one's is zero."""
+    draws = Draws(set_size=8, counterparts=2, tested=2, chance=100, permutations=2)
+    found = {}
+    for blind in (False, True):
+        own = subject(blind)
+        own = replace(own, network=nn.Sequential(OrderedDict(seen=nn.ReLU(), says=own.network)), weights=str(blind))
+        sets = MarkConcepts()(planted(own))
+        found[blind] = concept_reliance(own, sets, "seen", "mean_difference", 1.0, draws, tmp_path)
+    assert found[False]["concept/score"] == 1 and found[False]["concept/found_slope"] == 1
+    assert found[True]["concept/score"] == 0 and found[True]["concept/found"] == found[True]["concept/found_slope"] == 0
+    assert found[False]["concept/false_slope"] == 0
 
 
 def test_refusals() -> None:

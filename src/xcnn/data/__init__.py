@@ -2,7 +2,7 @@
 
 from xcnn.data.chosen_classes import ChosenClasses, ShapesPresence
 from xcnn.data.cifar10 import CIFAR10, image_folder
-from xcnn.data.concepts import ConceptSets, FolderConcepts, PartConcepts
+from xcnn.data.concepts import ConceptSets, FolderConcepts, MarkConcepts, PartConcepts
 from xcnn.data.cub200 import CUB200
 from xcnn.data.imagenet import ImageNetVal
 from xcnn.data.imagenette import Imagenette
@@ -29,6 +29,7 @@ __all__ = [
     "ImageNetVal",
     "Imagenette",
     "Labelled",
+    "MarkConcepts",
     "PartConcepts",
     "PictureBatch",
     "PictureFiles",

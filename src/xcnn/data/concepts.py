@@ -1,8 +1,8 @@
 """Images of concepts, of chance, and of the classes that are asked whether they depend on a concept.
 
 A maker of concept sets takes a data set and gives `ConceptSets`: `PartConcepts` from the drawn scenes of `shapes`, in
-which it is known what belongs to a class, `FolderConcepts` from folders of images. One of your own is a function or
-class like these, named in a file of `conf/concepts/`.
+which it is known what belongs to a class, `MarkConcepts` from a planted mark, `FolderConcepts` from folders of images.
+One of your own is a function or class like these, named in a file of `conf/concepts/`.
 """
 
 import difflib
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from xcnn.data.imagenet import IMAGE_ENDINGS, ImageNetVal
 from xcnn.data.pictures import PictureFiles, Pictures
+from xcnn.data.planted_mark import PlantedMark, Shown
 from xcnn.data.shapes import CLASSES, PARTS, draw
 from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import Missing, UserError
@@ -131,6 +132,36 @@ class PartConcepts:
             name: data.test.images[data.test.labels == label][: self.class_size] for label, name in enumerate(CLASSES)
         }
         return ConceptSets(concepts, pool, classes, truth, self.relative)
+
+
+class MarkConcepts:
+    """A planted mark as a concept, and the same square at the place that no training image has it.
+
+    Both concepts are of the test images of all other classes than the marked one, every second of them; the images of
+    chance are the others of them, without a mark. Classes have their test images without the mark. True is what holds
+    for a network that learnt the mark: that the marked class depends on it, and no other.
+
+    Args:
+        class_size: test images of a class, at most.
+
+    Raises:
+        UserError: when called: the data set has no planted mark.
+    """
+
+    def __init__(self, class_size: int = 100):
+        self.class_size = class_size
+
+    def __call__(self, data: Data) -> ConceptSets:
+        if not isinstance(data, PlantedMark):
+            raise UserError(f"{data.name} has no planted mark: choose one that has, such as data=shapes_marked.")
+        clean = data.tested("without")
+        others = (clean.labels != data.target).nonzero().flatten()
+        versions: Mapping[str, Shown] = {"mark": "with", "mark elsewhere": "moved"}
+        concepts = {name: data.tested(version).images[others[::2]] for name, version in versions.items()}
+        classes = {
+            name: clean.images[clean.labels == label][: self.class_size] for label, name in enumerate(data.classes)
+        }
+        return ConceptSets(concepts, clean.images[others[1::2]], classes, {"mark": [data.label], "mark elsewhere": []})
 
 
 class FolderConcepts:

@@ -1,6 +1,7 @@
-"""A planted shortcut: how far a network relies on the mark, and whether explanations and surrogates betray it."""
+"""A planted shortcut: how far a network relies on the mark, and whether explanations of any kind betray it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -10,16 +11,19 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from xcnn.attribution import Method
+from xcnn.data.concepts import ConceptSets
 from xcnn.data.planted_mark import PlantedMark, Shown
 from xcnn.errors import UserError
 from xcnn.evaluation.image_rows import with_ends
 from xcnn.evaluation.subject import Subject
+from xcnn.evaluation.tcav import Draws, measure_tcav
 from xcnn.figures import HeatMapRow, heat_map_grid
 from xcnn.metrics.bootstrap import Interval, interval
 from xcnn.metrics.detection import auroc
 from xcnn.metrics.localisation import energy_inside
 from xcnn.report.cells import Cell
 from xcnn.surrogates import Surrogate, View, decisions
+from xcnn.surrogates.tcav import Kind
 
 VERSIONS: tuple[Shown, ...] = get_args(Shown)
 CLEAN = "0.0"  # the network that saw no mark, as choices of metrics name it
@@ -182,6 +186,33 @@ def surrogate_reliance(
         any(reason.name in columns for reason in each.reasons[:READ]) for each in found if each.predicted == data.target
     ]
     return values | {"names": float(np.mean(told)) if told else 0.0, "telling": len(columns)}
+
+
+def concept_reliance(
+    subject: Subject, sets: ConceptSets, layer: str, kind: Kind, c: float, draws: Draws, folder: Path
+) -> dict[str, float]:
+    """Whether concept activation betrays that the network relies on the mark.
+
+    Args:
+        sets: of the mark, as `MarkConcepts` gives them.
+        layer, kind, c, draws, folder: as for `measure_tcav`.
+
+    Returns:
+        Of the concept `mark` and the marked class `concept/score`, `concept/chance` (median of random sets) and
+        `concept/p` (rank of the score among theirs, adjusted); `concept/found`, 1 where that says that the class
+        depends on the mark, and `concept/found_slope`, by the mean derivative; and `concept/false`, the share of all
+        other pairs of a concept and a class of which that is said, likewise `concept/false_slope`.
+    """
+    values, details = measure_tcav(subject, sets, [layer], kind, c, draws, folder)
+    told, own = details["layers"][layer], details["classes"].index(planted(subject).label)
+    mark = details["concepts"].index("mark")
+    found = {
+        "score": told["score"][mark][own],
+        "chance": told["chance"][own],
+        "p": told["adjusted"]["p"][mark][own],
+        **{name: values[f"{name}/{layer}"] for name in ("found", "found_slope", "false", "false_slope")},
+    }
+    return {f"concept/{name}": float(value) for name, value in found.items()}
 
 
 def shares_on_mark(subject: Subject, methods: Mapping[str, Method]) -> dict[str, float]:

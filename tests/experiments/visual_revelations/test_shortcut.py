@@ -24,6 +24,7 @@ SMALL = (
     "size=3",
     "batch=2",
     "chunk=2",
+    "tcav.sets={set_size:8,counterparts:2,tested:2,chance:20,permutations:2,held_out:0.25}",
 )
 
 
@@ -39,6 +40,8 @@ def test_page_and_what_is_blind_to_the_network(places: Path, monkeypatch: pytest
     assert values["share/edges/0.0"] == values["share/edges/1.0"] > 16 / 1024
     assert values["apart/edges/1.0"] == 0.5 and values["auroc/edges/1.0"] == values["auroc/edges/0.0"]
     assert values["telling/tree-pixels/1.0"] == 3  # the mark is one of 8 x 8 places, in three channels
+    assert 0 <= values["concept/score/1.0"] <= 1 and 0 < values["concept/p/1.0"] <= 1
+    assert "**What concept activation shows of it**" in page
     networks = record["details"]["networks"]
     assert networks["0.0"]["weights"] != networks["1.0"]["weights"]
 
