@@ -14,7 +14,7 @@ from xcnn.errors import UserError
 from xcnn.evaluation.gallery import Gallery
 from xcnn.evaluation.image_rows import Columns, image_rows
 from xcnn.evaluation.subject import Subject
-from xcnn.figures import heat_map_grid
+from xcnn.figures import Scale, relevance_grid
 from xcnn.metrics.ranking import at_size
 from xcnn.metrics.similarity import rank_correlation
 from xcnn.report.cells import Cell
@@ -109,7 +109,7 @@ def interval_rows(
 def means_and_widths(
     subject: Subject, methods: Mapping[str, Sequence[Method]], shown: PictureBatch, level: float
 ) -> Figure:
-    """Mean map over networks, and half the width of its interval at each location.
+    """Mean map over networks, with its sign where it has one, and half the width of its interval at each location.
 
     Args:
         subject: the first of the networks; maps are for the class that it predicts.
@@ -118,9 +118,12 @@ def means_and_widths(
         level: of the intervals.
     """
     panels: dict[str, Tensor] = {}
+    scales: dict[str, Scale] = {}
     for title, own in methods.items():
         gallery = Gallery.of(subject, {title: own[0]}, shown)
         inputs, targets = subject.normalise(subject.scaled(shown)), gallery.explanations[title].targets
         maps = normalised(torch.stack([at_size(each(inputs, targets), shown.images.shape[2:]) for each in own])).cpu()
-        panels |= {f"{title}, mean": maps.mean(0), f"half-width of {title}": half_width(maps, level)}
-    return heat_map_grid(gallery.rows(panels), list(panels))
+        mean, width = f"{title}, mean", f"half-width of {title}"
+        panels |= {mean: maps.mean(0), width: half_width(maps, level)}
+        scales |= {mean: "signed" if maps.amin() < 0 else "heat", width: "heat"}
+    return relevance_grid(gallery.rows(panels), scales)

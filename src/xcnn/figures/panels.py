@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -112,8 +113,9 @@ def folded(paragraphs: Sequence[str], inches: float) -> str:
 
 
 def wrapped(text: str, width: int) -> str:
-    """Lines of at most `width` characters, broken at spaces; the text's own breaks stay."""
-    return "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in text.splitlines())
+    """Lines of at most `width` characters where words allow it, broken at spaces; the text's own breaks stay."""
+    fill = partial(textwrap.fill, width=width, break_on_hyphens=False, break_long_words=False)
+    return "\n".join(map(fill, text.splitlines()))
 
 
 def needed(items: object, name: str) -> None:
