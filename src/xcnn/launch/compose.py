@@ -1,5 +1,7 @@
 """Configurations: composed, checked once, and reduced to the plain settings that a result depends on."""
 
+import copy
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,10 +53,15 @@ def compose(identity: str, overrides: Sequence[str] | None = None) -> DictConfig
     if identity not in known:
         raise UserError(f"unknown experiment {identity!r}; there are: {', '.join(known)}.")
     refuse_no_choice(overrides or [])
+    return copy.deepcopy(_composed(CONF, identity, tuple(overrides or ())))
+
+
+@functools.lru_cache(maxsize=512)  # a fifth of a second each, and a cell with variants asks for each of them twice
+def _composed(folder: Path, identity: str, overrides: tuple[str, ...]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return hydra.compose("main", [f"experiment={identity}", f"identity={identity}", *(overrides or [])])
+        with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+            return hydra.compose("main", [f"experiment={identity}", f"identity={identity}", *overrides])
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(explained_error(error)) from error
 
