@@ -11,7 +11,7 @@ Deviations: dividing the normalised blocks by D_b gives blocks 2, 3 and 4 of Res
 
 from collections.abc import Sequence
 
-from experiments.self_explanation.networks import by_network
+from experiments.self_explanation.networks import networks_of
 from experiments.self_explanation.weights import SUFFIXES, TITLES, compared
 from xcnn.evaluation.predictions import accuracies, prediction_rows
 from xcnn.figures import AccuracySeries, tradeoff_plot
@@ -34,7 +34,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     blocks = sorted({metric for row in rows for metric in row.mean if metric.startswith("share/")})
-    networks = [network for network in by_network(rows) if {"b4", "b234"} <= network.methods.keys()]
+    networks = [network for network in networks_of(rows) if {"b4", "b234"} <= network.methods.keys()]
     cases = [compared(network, deep) for network in networks for deep in ("b34", "b234") if deep in network.methods]
     claims = [
         claim(list(network.methods.values()), "test", "b234", "b4", "lower", unit="%")

@@ -9,7 +9,7 @@ Deviations: other data (table 2), by any named group of classes (`figure.group`)
             embeddings; it only draws. What it shows is counted in the space of the embeddings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -22,7 +22,7 @@ from xcnn.figures import embedding_plot, save_png
 from xcnn.launch import Setup, launch
 from xcnn.metrics.embedding import class_distance, own_share
 from xcnn.prototypes import Columns, KMEx
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim_within
 
 KINDS = ("columns", "columns, rescaled", "KMEx")
 
@@ -55,13 +55,11 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    columns = [
-        *(Column(f"own/{name}", f"{name}: nearest embedding is of its class, %", 0) for name in KINDS),
-        *(
-            Column(f"distance/{name}", f"{name}: distance to the class mean over the class's spread", 2)
-            for name in KINDS
-        ),
-    ]
+    shown = (
+        ("own", "nearest embedding is of its class, %", 0),
+        ("distance", "distance to the class mean over the class's spread", 2),
+    )
+    columns = [Column(f"{metric}/{name}", f"{name}: {title}", n) for metric, title, n in shown for name in KINDS]
     claims = [each for row in rows for each in claims_of(row)]
     birds = [each for each in claims if each.rows[0] and each.rows[0].dataset in ("cub200", *STANDS_IN["cub200"])]
     return Summary(
@@ -75,17 +73,9 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
 
 def claims_of(row: Row) -> list[Claim]:
     """That KMEx's prototypes are more often among their class's embeddings than columns are, and closer to its mean."""
-
-    def of(kind: str) -> Row:
-        def only(values: Mapping[str, float]) -> dict[str, float]:
-            return {metric: values[f"{metric}/{kind}"] for metric in ("own", "distance")}
-
-        records = [{**record, "values": only(record["values"])} for record in row.records]
-        return replace(row, method=kind, mean=only(row.mean), records=records)
-
     expected: tuple[tuple[str, Literal["lower", "higher"]], ...] = (("own", "higher"), ("distance", "lower"))
     return [
-        Claim(metric, ("KMEx", kind), (of("KMEx"), of(kind)), says)
+        claim_within(row, metric, ("KMEx", f"{metric}/KMEx"), (kind, f"{metric}/{kind}"), says)
         for metric, says in expected
         for kind in KINDS
         if kind != "KMEx"

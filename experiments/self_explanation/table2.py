@@ -20,7 +20,7 @@ Deviations: ResNet-34 on MNIST is trained from scratch, for want of its ImageNet
 from collections.abc import Sequence
 from typing import Literal
 
-from experiments.self_explanation.networks import by_network, in_columns, of_column
+from experiments.self_explanation.networks import in_columns, networks_of, of_column
 from xcnn.evaluation.predictions import accuracies, prediction_rows
 from xcnn.evaluation.prototypes import learnt_parts
 from xcnn.figures import part_prototypes, save_png
@@ -44,7 +44,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    networks = sorted(by_network(rows), key=lambda network: -network.mean("cnn", "train"))
+    networks = sorted(networks_of(rows), key=lambda network: -network.mean("cnn", "train"))
     columns = in_columns(networks)
     fitting = [network for network in columns.values() if network and network.fits()]
     own = [row for network in fitting if not network.stands_in for row in network.methods.values()]
