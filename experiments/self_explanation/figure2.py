@@ -11,20 +11,23 @@ Deviations: other data (table 2), by any named group of classes (`figure.group`)
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
-
-import torch
 
 from experiments.self_explanation.networks import STANDS_IN
 from xcnn.errors import UserError
-from xcnn.evaluation.embedding import class_marks, embedding_panels, group_embeddings
+from xcnn.evaluation.embedding import class_marks, class_places, embedding_panels, group_embeddings
 from xcnn.figures import embedding_plot, save_png
 from xcnn.launch import Setup, launch
 from xcnn.metrics.embedding import class_distance, own_share
 from xcnn.prototypes import Columns, KMEx
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim_within
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim_within
+from xcnn.report.verdicts import Says
 
 KINDS = ("columns", "columns, rescaled", "KMEx")
+SHOWN = {
+    "own": "nearest embedding is of its class, %",
+    "distance": "distance to the class mean over the class's spread",
+}
+SAYS: dict[str, Says] = {"own": "higher", "distance": "lower"}
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -37,10 +40,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         raise UserError("figure 2 sets the classifier's columns beside KMEx's prototypes: prototypes=kmex or kmex_1.")
     network = replace(kmex, method=Columns(kmex.method.encoder))
     data, group = network.data, options.figure.group
-    wanted = data.classes if options.figure.classes is None else options.figure.classes
-    if unknown := [name for name in wanted if name not in data.classes]:
-        raise UserError(f"{data.name} has no class {unknown[0]!r}; there are: {', '.join(data.classes)}.")
-    chosen = torch.tensor(sorted(map(data.classes.index, wanted)))
+    chosen = class_places(data, options.figure.classes)
     names = [data.classes[j] for j in chosen]
     parts = group_embeddings(network, chosen, options.figure.train_size, options.seed)
     z, labels = parts["train"]
@@ -55,31 +55,23 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    shown = (
-        ("own", "nearest embedding is of its class, %", 0),
-        ("distance", "distance to the class mean over the class's spread", 2),
-    )
-    columns = [Column(f"{metric}/{name}", f"{name}: {title}", n) for metric, title, n in shown for name in KINDS]
-    claims = [each for row in rows for each in claims_of(row)]
-    birds = [each for each in claims if each.rows[0] and each.rows[0].dataset in ("cub200", *STANDS_IN["cub200"])]
-    return Summary(
-        "Post-hoc self-explanation, figure 2: embeddings",
-        columns=columns,
-        claims=birds,
-        verdict=None if birds else "not comparable",
-        facts={"rows": rows, "kinds": KINDS, "claim_digits": 1, "everywhere": claims, "birds": birds},
-    )
-
-
-def claims_of(row: Row) -> list[Claim]:
-    """That KMEx's prototypes are more often among their class's embeddings than columns are, and closer to its mean."""
-    expected: tuple[tuple[str, Literal["lower", "higher"]], ...] = (("own", "higher"), ("distance", "lower"))
-    return [
+    columns = [
+        Column(f"{metric}/{name}", f"{name}: {title}", 0 if metric == "own" else 2)
+        for metric, title in SHOWN.items()
+        for name in KINDS
+    ]
+    # KMEx's prototypes are more often among their class's embeddings than columns are, and closer to its mean.
+    claims = [
         claim_within(row, metric, ("KMEx", f"{metric}/KMEx"), (kind, f"{metric}/{kind}"), says)
-        for metric, says in expected
+        for row in rows
+        for metric, says in SAYS.items()
         for kind in KINDS
         if kind != "KMEx"
     ]
+    birds = [each for each in claims if each.rows[0] and each.rows[0].dataset in ("cub200", *STANDS_IN["cub200"])]
+    facts = {"rows": rows, "kinds": KINDS, "claim_digits": 1, "everywhere": claims, "birds": birds}
+    title = "Post-hoc self-explanation, figure 2: embeddings"
+    return Summary(title, columns, claims=birds, verdict=None if birds else "not comparable", facts=facts)
 
 
 if __name__ == "__main__":

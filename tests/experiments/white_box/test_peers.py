@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from experiments.white_box.peers import exact
 from experiments.white_box.random_networks import random_network
@@ -13,11 +13,21 @@ from xcnn.evaluation.laws import relevance_errors, without_biases
 TARGETS = torch.tensor([1, 3])
 
 
+class Small(nn.Module):
+    """Two layers, flattened by a function: captum's LRP has no rule for the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.act, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4 * 14 * 14, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.flatten(self.act(self.first(x)), 1))
+
+
 def test_ours_beside_the_tools() -> None:
     """On a network that the tools serve, without biases, all sum to the output."""
     torch.manual_seed(0)
-    layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 5)
-    model = without_biases(nn.Sequential(*layers).double())
+    model = without_biases(Small().double())
     x = images()
     scores = model(x).detach()[[0, 1], TARGETS]
     found = {name: run() for name, run in exact("vgg", model, x, TARGETS).items()}
