@@ -46,18 +46,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     claims = [
         claim([*full.values()], metric, "literal", "plain", "lower") for metric in ("area_all", "area", "dispersion")
     ]
-    facts = {
-        "full": full,
-        "probe": sorted((r for r in short if "-a0" not in r.method), key=lambda row: row.mean["dead"]),
-        "claim_digits": 3,
-    }
-    return Summary(
-        "DeConvolve: ablation of the loss",
-        columns=columns,
-        drawings=_plots(full) | grid_figures(short),
-        claims=claims,
-        facts=facts,
-    )
+    probe = sorted((row for row in short if "-a0" not in row.method), key=lambda row: row.mean["dead"])
+    facts = {"full": full, "probe": probe, "claim_digits": 3}
+    drawings = _plots(full) | grid_figures(short)
+    return Summary("DeConvolve: ablation of the loss", columns, drawings, claims, facts=facts)
 
 
 def _plots(rows: Mapping[str, Row]) -> dict[str, Figure]:

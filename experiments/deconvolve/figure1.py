@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import torch
 
+from xcnn.evaluation.feature_maps import most_live
 from xcnn.evaluation.predictions import accuracy
 from xcnn.evaluation.selection import choose_image
 from xcnn.evaluation.subject import networks
@@ -50,7 +51,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
             f"dispersion {name}": float(dispersion[live[name]].mean()),
             f"dispersion_all {name}": float(dispersion.mean()),
         }
-    filters = chosen(maps["plain"], torch.stack([*live.values()]), settings.top)
+    filters = most_live(maps["plain"], torch.stack([*live.values()]), settings.top)
     drawn = {name: activations.numpy() for name, activations in maps.items()}
     figure = feature_map_progression(
         choice.image, drawn, filters, f"{settings.layer}, {options.training.max_epochs} epochs"
@@ -60,17 +61,6 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     return runs["with floors"].measured(
         values, 1, details={**details, "networks": networks(**runs)}, files=["figure1.png"]
     )
-
-
-def chosen(plain: torch.Tensor, live: torch.Tensor, top: int) -> list[int]:
-    """Filters of the maps (K, h, w) that are live under the most losses, (losses, K) bool, then by their plain peak.
-
-    Only filters that are live without the loss, which is the first of the losses.
-    """
-    peaks = plain.amax((1, 2))
-    count = torch.where(live[0], live.sum(0), 0)
-    order = sorted(range(len(peaks)), key=lambda k: (int(count[k]), float(peaks[k])), reverse=True)
-    return [k for k in order if count[k]][:top]
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

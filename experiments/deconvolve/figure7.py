@@ -8,7 +8,8 @@ Deviations: the image is the first test image that fits, not the paper's; the wo
             model's, and name no object part.
 """
 
-from experiments.deconvolve.image_explanation import explained_image, image_summary
+from experiments.deconvolve.image_explanation import image_summary
+from xcnn.evaluation.image_explanation import explained_image
 from xcnn.language import MeasuredDescriber
 from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Measured

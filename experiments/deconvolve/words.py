@@ -10,13 +10,15 @@ Deviations: the paper judges relevance by eye, on four filters and one image. Ou
             model's, unless `describer=openai` is chosen; each filter is described on four images, not one.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from experiments.deconvolve.word_scores import (
+from experiments.deconvolve.words_page import summarise
+from xcnn.evaluation.predictions import accuracy
+from xcnn.evaluation.subject import Subject, networks
+from xcnn.evaluation.word_scores import (
     LayerWords,
     describe_layers,
     examples,
@@ -24,13 +26,10 @@ from experiments.deconvolve.word_scores import (
     label_test_values,
     network_values,
     planted_values,
-    words_summary,
 )
-from xcnn.evaluation.predictions import accuracy
-from xcnn.evaluation.subject import Subject, networks
 from xcnn.evaluation.words import Sample
 from xcnn.launch import Setup, launch
-from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Measured
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -61,10 +60,6 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         details["examples"] = examples(before[layers[-1]], after[layers[-1]], settings.examples)
         details["networks"] = networks(before=plain, after=run)
     return run.measured(values, settings.held_out, details=details)
-
-
-def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    return words_summary(rows)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,14 @@ from importlib.metadata import version
 
 import torch
 
-from experiments.pixel_ablation_cam.peers import Package
-from xcnn.attribution import AblationCAM, upsample
-from xcnn.evaluation.gallery import correlation
+from experiments.pixel_ablation_cam.peers import PARTS, package_values
 from xcnn.figures import Cost, cost_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
-from xcnn.metrics.cost import FORWARD, beside_forward, forward_pass, ratios
+from xcnn.metrics.cost import beside_forward
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 PEERS = ("grad_cam", "ablation_cam")  # those of our methods that the package has
-PARTS = ("time", "memory")
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -35,40 +32,19 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     subject = setup.explained()
-    network, layer = subject.network, options.cam_layer
+    network = subject.network
     images = subject.normalise(subject.scaled(subject.pictures.read(range(options.batch))))
     methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in options.methods}
-    values, found = beside_forward(
-        network,
-        images,
-        {name: partial(method.explain, images) for name, method in methods.items()},
-        options.repeats,
+    calls = {name: partial(method.explain, images) for name, method in methods.items()}
+    values, found = beside_forward(network, images, calls, options.repeats)
+    package, channels = package_values(
+        network, options.cam_layer, images, found["grad_cam"], options.package.repeats, options.package.channels
     )
-    targets, maps = found["grad_cam"].targets, upsample(found["grad_cam"].maps, images.shape[2:])
-    weights = AblationCAM(network, layer).weights(images, targets)
-
-    package = Package(network, layer, images, targets)
-    theirs, results = beside_forward(network, images, {"grad_cam": package.maps}, options.package.repeats)
-    values |= {f"{part}/package_grad_cam": theirs[f"{part}/grad_cam"] for part in PARTS}
-    values["agreement/grad_cam"] = float(correlation(maps.cpu(), results["grad_cam"]).nanmean())
-
-    n_channels = weights.shape[1]
-    channels = torch.linspace(0, n_channels - 1, options.package.channels).long()
-    parts = {"none": partial(package.weights, channels[:0]), "some": partial(package.weights, channels)}
-    timed = ratios({FORWARD: forward_pass(network, images), **parts}, FORWARD, 1, images.device)
-    each = (timed["some"].ratio - timed["none"].ratio) / len(channels)
-    values["time/package_ablation_cam"] = timed["none"].ratio + n_channels * each
-    ours, others = weights[:, None, channels.to(weights.device)].cpu(), timed["some"].result[:, None]
-    values["agreement/ablation_cam"] = float(correlation(ours, others).nanmean())
-
+    values |= package
     for name in PEERS:
         values[f"faster/{name}"] = values[f"time/package_{name}"] / values[f"time/{name}"]
     network.zero_grad()
-    details = {
-        "package": version("grad-cam"),
-        "channels": [len(channels), n_channels],
-        "threads": options.threads,
-    }
+    details = {"package": version("grad-cam"), "channels": channels, "threads": options.threads}
     return subject.measured(values, len(images), details=details)
 
 

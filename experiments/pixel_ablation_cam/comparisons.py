@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from xcnn.figures import Curve
 from xcnn.report import Claim, Row, claim, named
-from xcnn.report.verdicts import over_seeds
+from xcnn.report.verdicts import over_seeds, spread
 
 CONTROLS = ("activation_sum", "centre", "random")  # blind to the class
 PIXEL = "pixel_ablation_cam"
+NAMED = ("grad_cam", "ablation_cam", PIXEL)  # the columns of the paper's tables; wins are among them
 Better = Literal["lower", "higher"]
 
 
@@ -57,19 +58,23 @@ def as_good(
     rows: Sequence[Row], metrics: Mapping[str, Better], methods: Sequence[str]
 ) -> dict[str, dict[tuple[str, ...], list[str]]]:
     """By method, and by the controls whose mean is at least as good as the method's, the metrics in which they are."""
-    means = {row.method: row.mean for row in rows}
+    by_name = {row.method: row for row in rows}
     found: dict[str, dict[tuple[str, ...], list[str]]] = {}
     for method in methods:
         for metric, better in metrics.items():
-            sign = 1 if better == "higher" else -1
-            blind = tuple(
-                name
-                for name in CONTROLS
-                if name in means and sign * means[name][metric] >= sign * means[method][metric]
-            )
-            if blind:
+            if blind := tuple(controls_as_good(by_name, metric, better, method)):
                 found.setdefault(method, {}).setdefault(blind, []).append(metric)
     return found
+
+
+def controls_as_good(rows: Mapping[str, Row], metric: str, better: Better, method: str = PIXEL) -> list[str]:
+    """The controls whose mean is at least as good as a method's; none where the method is not measured."""
+    sign = 1 if better == "higher" else -1
+    return [
+        name
+        for name in CONTROLS
+        if {name, method} <= rows.keys() and sign * rows[name].mean[metric] >= sign * rows[method].mean[metric]
+    ]
 
 
 def apart(rows: Sequence[Row], metrics: Mapping[str, Better]) -> dict[str, dict[str, list[str]]]:
@@ -87,5 +92,5 @@ def apart(rows: Sequence[Row], metrics: Mapping[str, Better]) -> dict[str, dict[
 
 def curve_of(row: Row, metrics: Sequence[str], places: Sequence[float] | None = None) -> Curve:
     """A row's means of some metrics with their intervals, as a curve over the places."""
-    mean, low, high = ([row.mean[named(metric, part)] for metric in metrics] for part in ("", "low", "high"))
+    mean, low, high = zip(*(spread(row, metric).ends for metric in metrics), strict=True)
     return Curve(mean, low, high, places)

@@ -14,10 +14,8 @@ Deviations: ResNet-50 (the product-quantised one of table 1), for want of VGG-16
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from experiments.pixel_ablation_cam.comparisons import Better, as_good, by_method, claims_of
-from xcnn.evaluation.gallery import Gallery, boxes_kept, compared
+from xcnn.evaluation.gallery import Gallery, compared, instances_kept
 from xcnn.evaluation.selection import select_images
 from xcnn.figures import explanation_grid, save_png
 from xcnn.launch import Setup, launch
@@ -25,10 +23,7 @@ from xcnn.launch.titles import titled
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 METRICS: dict[str, Better] = {
-    "covered": "higher",
-    "touched": "higher",
-    "all_covered": "higher",
-    "all_touched": "higher",
+    **dict.fromkeys(("covered", "touched", "all_covered", "all_touched"), "higher"),
     "one_touched": "lower",
 }
 
@@ -42,7 +37,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     drawn = {name: methods[name] for name in figure.methods}
     gallery = Gallery.of(subject, drawn, select_images([subject], figure.rules, figure.pictures))
     left = {name: gallery.retained_confidence(name, figure.fraction) for name in drawn}
-    tables = {name: _found(gallery, name, figure.fraction) for name in drawn}
+    tables = {name: instances_kept(gallery, name, figure.fraction) for name in drawn}
     file = f"figure3-{options.network}.png"
     panels = gallery.rows(
         {titled(name): gallery.kept(name, figure.fraction) for name in drawn},
@@ -60,20 +55,10 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     )
     save_png(explanation_grid(panels, list(panels[0].maps)), cell.folder / file)
     several = Gallery.of(subject, methods, select_images([subject], [figure.measured], None))
-    values = compared({name: _found(several, name, figure.fraction) for name in methods}, figure.methods[0])
+    values = compared({name: instances_kept(several, name, figure.fraction) for name in methods}, figure.methods[0])
     columns = {metric: {name: table[metric] for name, table in tables.items()} for metric in ("covered", "touched")}
     details = {"layer": options.cam_layer, "pictures": gallery.as_records(left=left, **columns)}
     return subject.measured(values, len(several.titles), details=details, files=[file])
-
-
-def _found(gallery: Gallery, method: str, fraction: float) -> pd.DataFrame:
-    """Of each image: the share of its boxes at least half of which is kept, of those with any pixel kept, ..."""
-    shares = boxes_kept(gallery.kept(method, fraction), gallery.pictures.boxes)
-    covered = pd.Series([float((share >= 0.5).double().mean()) for share in shares])
-    touched = pd.Series([float((share > 0).double().mean()) for share in shares])
-    one = pd.Series([float((share > 0).sum() == 1) for share in shares])
-    columns = (covered, touched, (covered == 1).astype(float), (touched == 1).astype(float), one)
-    return pd.DataFrame(dict(zip(METRICS, columns, strict=True)))
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

@@ -13,19 +13,14 @@ Deviations: the paper's threshold is read as a share of the pixels, as its top 2
 
 from collections.abc import Sequence
 
-import pandas as pd
-from torch import Tensor
-
 from experiments.pixel_ablation_cam.comparisons import Better, as_good, by_method, claims_of
-from xcnn.evaluation.gallery import Gallery, compared
+from xcnn.evaluation.gallery import OVERLAPS, Gallery, compared, overlaps_kept
 from xcnn.evaluation.selection import select_images
 from xcnn.figures import kept_grid, save_png
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
-from xcnn.metrics import box_masks, top_fraction_overlap
+from xcnn.metrics import box_masks
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
-
-MEASURES = ("precision", "recall", "iou")
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -37,7 +32,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     drawn = {name: methods[name] for name in figure.methods}
     gallery = Gallery.of(subject, drawn, select_images([subject], figure.rules, figure.pictures))
     kept, notes = {}, {}
-    tables = {name: _overlaps(gallery, name, figure.fractions) for name in drawn}
+    tables = {name: overlaps_kept(gallery, name, figure.fractions) for name in drawn}
     for fraction in figure.fractions:
         for name in drawn:
             kept[f"{titled(name)} {fraction:.0%}"] = gallery.kept(name, fraction)
@@ -47,22 +42,12 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     file = f"figure4-{options.network}.png"
     save_png(kept_grid(gallery.rows(kept, notes, boxes=True), list(kept)), cell.folder / file)
     many = Gallery.of(subject, methods, select_images([subject], [figure.measured], None))
-    values = compared({name: _overlaps(many, name, figure.fractions) for name in methods}, figure.methods[0])
+    values = compared({name: overlaps_kept(many, name, figure.fractions) for name in methods}, figure.methods[0])
     masks = box_masks(many.pictures.boxes, many.pictures.images.shape[2:])
     values["boxes"] = float(masks.double().mean())
     columns = {str(metric): {name: tables[name][metric] for name in drawn} for metric in tables[figure.methods[0]]}
     details = {"layer": options.cam_layer, "pictures": gallery.as_records(**columns)}
     return subject.measured(values, len(many.titles), details=details, files=[file])
-
-
-def _overlaps(gallery: Gallery, method: str, fractions: Sequence[float]) -> pd.DataFrame:
-    """`iou@30%` and the like of each image: what is kept against the union of the boxes."""
-    masks = box_masks(gallery.pictures.boxes, gallery.pictures.images.shape[2:])
-    columns: dict[str, Tensor] = {}
-    for fraction in fractions:
-        overlap = top_fraction_overlap(gallery.explanations[method].maps, masks, fraction)
-        columns |= {f"{measure}@{fraction:.0%}": getattr(overlap, measure) for measure in MEASURES}
-    return pd.DataFrame({name: values.numpy() for name, values in columns.items()})
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
@@ -74,7 +59,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         methods = by_method(row, [*figure["methods"], *figure["controls"]])
         measured.append((row.records[0], methods, as_good(methods, metrics, figure["methods"]), shares))
         claims += claims_of(methods, metrics, figure["methods"][0])
-    facts = {"measured": measured, "measures": MEASURES, "claim_digits": 3}
+    facts = {"measured": measured, "measures": OVERLAPS, "claim_digits": 3}
     return Summary("Pixel Ablation-CAM, figure 4: kept regions and boxes", claims=claims, facts=facts)
 
 

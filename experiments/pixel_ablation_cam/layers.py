@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from experiments.pixel_ablation_cam.comparisons import PIXEL, Better
-from experiments.pixel_ablation_cam.localisation import BOXES, PERTURBED, TITLES, curves_of, measure, with_counts
+from experiments.pixel_ablation_cam.localisation import measure
+from experiments.pixel_ablation_cam.localisation_page import BOXES, PERTURBED, TITLES, curves_of, with_counts
 from xcnn.evaluation.localisation import pool_localisation
 from xcnn.figures import curves_plot
 from xcnn.launch import launch

@@ -10,36 +10,14 @@ Deviations: the paper measures nothing here; the metrics are the field's own. In
             ResNet-50 of table 1.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
 import pandas as pd
 
-from experiments.pixel_ablation_cam.comparisons import PIXEL, Better, apart, as_good, claims_of, curve_of
+from experiments.pixel_ablation_cam.localisation_page import summarise
 from xcnn.evaluation.localisation import Perturbation, measure_localisation, pool_localisation
-from xcnn.figures import Curve, curves_plot
 from xcnn.launch import Setup, launch
-from xcnn.launch.compose import compose
-from xcnn.launch.titles import titled
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, named
-from xcnn.report.shards import side_by_side
-
-BOXES: dict[str, Better] = dict.fromkeys(
-    ("pointing", "energy", "iou", "box_iou", "localised", "iou/10%", "iou/30%", "iou/50%"), "higher"
-)
-PERTURBED: dict[str, Better] = {"insertion": "higher", "deletion": "lower", "road": "higher"}
-TITLES = {
-    "pointing": "pointing game",
-    "energy": "energy in boxes",
-    "iou": "IoU at 15 %",
-    "box_iou": "IoU of boxes",
-    "localised": "localised (IoU >= .5)",
-    "chance": "boxes' share (chance)",
-    "insertion": "insertion AUC",
-    "deletion": "deletion AUC",
-    "road": "ROAD",
-}
-COMPARED = (PIXEL, "grad_cam", "ablation_cam")
+from xcnn.report import Cell, Measured
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -57,43 +35,6 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
     return pool_localisation(rows, references=["grad_cam"])
-
-
-def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    drawings, claims, networks = {}, [], []
-    drawn: Sequence[str] = compose("pixel_ablation_cam/localisation").curves
-    for place, group in side_by_side(rows).items():
-        group = [with_counts(row) for row in group]
-        first, file = group[0], f"localisation-curves-{place}.png"
-        perturbed = f"{first.mean['perturbed']:.0f} images"
-        drawings[file] = curves_plot(
-            curves_of(group, drawn), title=f"{titled(first.model)}, {perturbed}", control=titled("random")
-        )
-        claims += claims_of(group, BOXES) + claims_of(group, PERTURBED, counts=False)
-        measured = {row.method for row in group}
-        blind = as_good(group, BOXES | PERTURBED, [method for method in COMPARED if method in measured])
-        networks.append({"rows": group, "file": file, "blind": blind, "apart": apart(group, BOXES | PERTURBED)})
-    columns = [Column(metric, title) for metric, title in TITLES.items()]
-    facts = {"networks": networks, "boxes": list(BOXES)[:5], "perturbed": list(PERTURBED), "claim_digits": 3}
-    title = "Pixel Ablation-CAM: localisation on ImageNet val"
-    return Summary(title, columns=columns, drawings=drawings, claims=claims, facts=facts)
-
-
-def with_counts(row: Row) -> Row:
-    """A row with how many images each metric is over: those with a box, or those that were altered."""
-    counts = {named(metric, "n"): row.mean["with_boxes"] for metric in BOXES}
-    counts |= {named(metric, "n"): row.mean["perturbed"] for metric in PERTURBED}
-    return replace(row, mean={**row.mean, **counts})
-
-
-def curves_of(group: Sequence[Row], drawn: Sequence[str]) -> dict[str, dict[str, Curve]]:
-    """The curves of insertion and deletion of the drawn methods, by panel and title."""
-
-    def curve(row: Row, kind: str) -> Curve:
-        return curve_of(row, sorted(metric for metric in row.mean if metric.startswith(f"{kind}_curve/")))
-
-    chosen = [row for row in group if row.method in drawn]
-    return {kind: {titled(row.method): curve(row, kind) for row in chosen} for kind in ("insertion", "deletion")}
 
 
 if __name__ == "__main__":

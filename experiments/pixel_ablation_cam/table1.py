@@ -16,7 +16,8 @@ Deviations: what is kept and what stands in place of the rest is not said well e
 
 from collections.abc import Sequence
 
-from experiments.pixel_ablation_cam.faithfulness import faithfulness_summary, measure, pool
+from experiments.pixel_ablation_cam.faithfulness import measure, pool
+from experiments.pixel_ablation_cam.faithfulness_page import faithfulness_summary
 from xcnn.launch import launch
 from xcnn.report import PaperNumber, Row, Summary
 

@@ -15,7 +15,8 @@ Deviations: as table 1. The ImageNet rows need torchvision's weights (make weigh
 
 from collections.abc import Sequence
 
-from experiments.pixel_ablation_cam.faithfulness import faithfulness_summary, measure, pool
+from experiments.pixel_ablation_cam.faithfulness import measure, pool
+from experiments.pixel_ablation_cam.faithfulness_page import faithfulness_summary
 from xcnn.launch import launch
 from xcnn.report import PaperNumber, Row, Summary
 

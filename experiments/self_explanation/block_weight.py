@@ -11,12 +11,13 @@ Deviations: dividing the normalised blocks by D_b gives blocks 2, 3 and 4 of Res
 
 from collections.abc import Sequence
 
-from experiments.self_explanation.networks import by_network
-from experiments.self_explanation.weights import SUFFIXES, TITLES, compared
+from experiments.self_explanation.networks import networks_of
+from experiments.self_explanation.weights import SUFFIXES, TITLES, compared, over_weights
 from xcnn.evaluation.predictions import accuracies, prediction_rows
-from xcnn.figures import AccuracySeries, tradeoff_plot
+from xcnn.evaluation.prototypes import block_shares
+from xcnn.figures import tradeoff_plot
 from xcnn.launch import Setup, launch
-from xcnn.prototypes import BLOCK_WEIGHTS, EncoderExplanation
+from xcnn.prototypes import EncoderExplanation
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim
 
 
@@ -25,41 +26,24 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     method = subject.method
     assert isinstance(method, EncoderExplanation)
     values = accuracies(prediction_rows(cell, subject, setup.options.chunk))
-    image = subject.data.test.images[:1].to(subject.device)
-    squared = [BLOCK_WEIGHTS[method.block_weight](part.shape[1]) ** 2 for part in method.encoder.maps(image)]
-    blocks = zip(method.encoder.blocks, squared, strict=True)
-    shares = {f"share/{block}": 100 * part / sum(squared) for block, part in blocks}
-    return subject.measured({**values, **shares}, len(subject.data.test))
+    shares = block_shares(method, subject.data.test.images[:1].to(subject.device))
+    return subject.measured(values | shares, len(subject.data.test))
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     blocks = sorted({metric for row in rows for metric in row.mean if metric.startswith("share/")})
-    networks = [network for network in by_network(rows) if {"b4", "b234"} <= network.methods.keys()]
+    networks = [network for network in networks_of(rows) if {"b4", "b234"} <= network.methods.keys()]
     cases = [compared(network, deep) for network in networks for deep in ("b34", "b234") if deep in network.methods]
     claims = [
         claim(list(network.methods.values()), "test", "b234", "b4", "lower", unit="%")
         for network in networks
         if network.fits("b4")
     ]
-    shares = [
-        row.mean[block]
-        for network in networks
-        for row in (network.methods["b234"],)
-        for block in blocks
-        if block in row.mean
-    ]
-    series = [
-        AccuracySeries(
-            case["network"].label,
-            TITLES[case["deep"]],
-            list(case["rows"]),
-            *([row.mean[part] for row in case["rows"].values()] for part in ("train", "test")),
-            *([row.std[part] for row in case["rows"].values()] for part in ("train", "test")),
-        )
-        for case in cases
-    ]
+    shares = [network.methods["b234"].mean.get(block, 0.0) for network in networks for block in blocks]
+    file, series = "block_weight-accuracy.png", [over_weights(case) for case in cases]
     references = {network.label: {TITLES["b4"]: network.mean("b4", "test")} for network in networks}
-    file = "block_weight-accuracy.png"
+    plot = tradeoff_plot(series, "weight of a block", "accuracy, %", references=references) if series else None
+    facts = {"cases": cases, "shallow": max(shares, default=0.0), "file": file, "weights": list(SUFFIXES)}
     return Summary(
         "Post-hoc self-explanation: the weight of the blocks",
         columns=[
@@ -68,18 +52,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             Column("tied/test", "ties, test %", 1),
             *(Column(block, f"squared norm of {block.removeprefix('share/')}, %", 0) for block in blocks),
         ],
-        drawings={file: tradeoff_plot(series, "weight of a block", "accuracy, %", references=references)}
-        if series
-        else {},
+        drawings={file: plot} if plot else {},
         claims=claims,
         verdict=None if claims else "not comparable",
-        facts={
-            "cases": cases,
-            "shallow": max(shares, default=0.0),
-            "file": file,
-            "weights": list(SUFFIXES),
-            "claim_digits": 1,
-        },
+        facts=facts | {"claim_digits": 1},
     )
 
 

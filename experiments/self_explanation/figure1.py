@@ -9,6 +9,7 @@ Deviations: other data (table 2). The paper does not say how it chose its image:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from experiments.self_explanation.networks import STANDS_IN
 from xcnn.errors import UserError
@@ -18,6 +19,8 @@ from xcnn.figures import interpretation_sheet, save_png
 from xcnn.launch import Setup, launch
 from xcnn.prototypes import EncoderExplanation
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
+from xcnn.report.tables import Record
+from xcnn.report.verdicts import Verdict
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -50,32 +53,24 @@ def _explanation(subject: Subject) -> EncoderExplanation:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
+    """Reproduced, if on birds B234 cuts the image into more segments than B4."""
     records = [record for row in rows for record in row.records]
     birds = [record for record in records if record["dataset"] in ("cub200", *STANDS_IN["cub200"])]
     finer = all(record["values"]["segments/b234"] > record["values"]["segments/b4"] for record in birds)
-    sheets = []
-    for record in records:
-        figure, methods = record["settings"]["figure"], record["details"]["methods"]
-        every = [part["attribution"] for found in methods.values() for part in found["prototypes"]]
-        sheets.append(
-            {
-                "record": record,
-                "methods": [{"name": name, **methods[name]} for name in figure["methods"]],
-                "shown": figure["shown"],
-                "uniform": len(set(every)) == 1 < len(every),
-            }
-        )
+    ruling: Verdict = "reproduced" if finer else "not reproduced"
     return Summary(
         "Post-hoc self-explanation, figure 1: interpretation sheets",
-        verdict="not run"
-        if not records
-        else "not comparable"
-        if not birds
-        else "reproduced"
-        if finer
-        else "not reproduced",
-        facts={"sheets": sheets, "birds": birds},
+        verdict=ruling if birds else "not comparable" if records else "not run",
+        facts={"sheets": [sheet_facts(record) for record in records], "birds": birds},
     )
+
+
+def sheet_facts(record: Record) -> dict[str, Any]:
+    """What the page says of a sheet; `uniform` where all prototypes have the same importance."""
+    figure, methods = record["settings"]["figure"], record["details"]["methods"]
+    every = [part["attribution"] for found in methods.values() for part in found["prototypes"]]
+    shown = [{"name": name, **methods[name]} for name in figure["methods"]]
+    return {"record": record, "methods": shown, "shown": figure["shown"], "uniform": len(set(every)) == 1 < len(every)}
 
 
 if __name__ == "__main__":

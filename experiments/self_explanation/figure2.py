@@ -9,22 +9,25 @@ Deviations: other data (table 2), by any named group of classes (`figure.group`)
             embeddings; it only draws. What it shows is counted in the space of the embeddings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
-
-import torch
 
 from experiments.self_explanation.networks import STANDS_IN
 from xcnn.errors import UserError
-from xcnn.evaluation.embedding import class_marks, embedding_panels, group_embeddings
+from xcnn.evaluation.embedding import class_marks, class_places, embedding_panels, group_embeddings
 from xcnn.figures import embedding_plot, save_png
 from xcnn.launch import Setup, launch
 from xcnn.metrics.embedding import class_distance, own_share
 from xcnn.prototypes import Columns, KMEx
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim_within
+from xcnn.report.verdicts import Says
 
 KINDS = ("columns", "columns, rescaled", "KMEx")
+SHOWN = {
+    "own": "nearest embedding is of its class, %",
+    "distance": "distance to the class mean over the class's spread",
+}
+SAYS: dict[str, Says] = {"own": "higher", "distance": "lower"}
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -37,10 +40,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         raise UserError("figure 2 sets the classifier's columns beside KMEx's prototypes: prototypes=kmex or kmex_1.")
     network = replace(kmex, method=Columns(kmex.method.encoder))
     data, group = network.data, options.figure.group
-    wanted = data.classes if options.figure.classes is None else options.figure.classes
-    if unknown := [name for name in wanted if name not in data.classes]:
-        raise UserError(f"{data.name} has no class {unknown[0]!r}; there are: {', '.join(data.classes)}.")
-    chosen = torch.tensor(sorted(map(data.classes.index, wanted)))
+    chosen = class_places(data, options.figure.classes)
     names = [data.classes[j] for j in chosen]
     parts = group_embeddings(network, chosen, options.figure.train_size, options.seed)
     z, labels = parts["train"]
@@ -56,40 +56,22 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     columns = [
-        *(Column(f"own/{name}", f"{name}: nearest embedding is of its class, %", 0) for name in KINDS),
-        *(
-            Column(f"distance/{name}", f"{name}: distance to the class mean over the class's spread", 2)
-            for name in KINDS
-        ),
+        Column(f"{metric}/{name}", f"{name}: {title}", 0 if metric == "own" else 2)
+        for metric, title in SHOWN.items()
+        for name in KINDS
     ]
-    claims = [each for row in rows for each in claims_of(row)]
-    birds = [each for each in claims if each.rows[0] and each.rows[0].dataset in ("cub200", *STANDS_IN["cub200"])]
-    return Summary(
-        "Post-hoc self-explanation, figure 2: embeddings",
-        columns=columns,
-        claims=birds,
-        verdict=None if birds else "not comparable",
-        facts={"rows": rows, "kinds": KINDS, "claim_digits": 1, "everywhere": claims, "birds": birds},
-    )
-
-
-def claims_of(row: Row) -> list[Claim]:
-    """That KMEx's prototypes are more often among their class's embeddings than columns are, and closer to its mean."""
-
-    def of(kind: str) -> Row:
-        def only(values: Mapping[str, float]) -> dict[str, float]:
-            return {metric: values[f"{metric}/{kind}"] for metric in ("own", "distance")}
-
-        records = [{**record, "values": only(record["values"])} for record in row.records]
-        return replace(row, method=kind, mean=only(row.mean), records=records)
-
-    expected: tuple[tuple[str, Literal["lower", "higher"]], ...] = (("own", "higher"), ("distance", "lower"))
-    return [
-        Claim(metric, ("KMEx", kind), (of("KMEx"), of(kind)), says)
-        for metric, says in expected
+    # KMEx's prototypes are more often among their class's embeddings than columns are, and closer to its mean.
+    claims = [
+        claim_within(row, metric, ("KMEx", f"{metric}/KMEx"), (kind, f"{metric}/{kind}"), says)
+        for row in rows
+        for metric, says in SAYS.items()
         for kind in KINDS
         if kind != "KMEx"
     ]
+    birds = [each for each in claims if each.rows[0] and each.rows[0].dataset in ("cub200", *STANDS_IN["cub200"])]
+    facts = {"rows": rows, "kinds": KINDS, "claim_digits": 1, "everywhere": claims, "birds": birds}
+    title = "Post-hoc self-explanation, figure 2: embeddings"
+    return Summary(title, columns, claims=birds, verdict=None if birds else "not comparable", facts=facts)
 
 
 if __name__ == "__main__":

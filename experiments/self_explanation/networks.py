@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from xcnn.report import PaperNumber, Row
+from xcnn.report import PaperNumber, Row, by_network
 from xcnn.report.tables import Record
 
 FITS = 95.0  # % of its training images that a network gets right at least; the paper's: 95.6 to 100
@@ -81,13 +81,16 @@ class Network:
         return self.mean(method, "train") >= FITS
 
 
-def by_network(rows: Iterable[Row]) -> list[Network]:
+def networks_of(rows: Iterable[Row]) -> list[Network]:
     """Networks in the order of their first rows; of a method's several rows, the one with the fewest overrides."""
-    groups: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in rows:
-        methods = groups.setdefault((row.dataset, row.model), {})
-        methods[row.method] = min(methods.get(row.method, row), row, key=lambda one: len(one.records[0]["overrides"]))
-    return [Network(*place, methods) for place, methods in groups.items()]
+    networks = []
+    for place, group in by_network(rows).items():
+        methods: dict[str, Row] = {}
+        for row in group:
+            first = methods.setdefault(row.method, row)
+            methods[row.method] = min(first, row, key=lambda one: len(one.records[0]["overrides"]))
+        networks.append(Network(*place, methods))
+    return networks
 
 
 def in_columns(networks: Sequence[Network]) -> dict[str, Network | None]:

@@ -1,6 +1,5 @@
 """Accuracy with prototypes of a share of the training images, against that with all of them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,14 +49,12 @@ def ruling(subsets: Sequence[Mapping[str, Any]]) -> Verdict:
 
 def series(rows: Sequence[Row]) -> list[AccuracySeries]:
     return [
-        AccuracySeries(
+        AccuracySeries.tested(
             f"{next(iter(shares.values())).records[0]['data']['name']}, {model}",
             TITLES.get(method, method),
             list(shares),
-            train=[math.nan] * len(shares),
-            test=[row.mean["test"] for row in shares.values()],
-            train_std=[math.nan] * len(shares),
-            test_std=[row.std["test"] for row in shares.values()],
+            [row.mean["test"] for row in shares.values()],
+            [row.std["test"] for row in shares.values()],
         )
         for (_, model, method), shares in by_method(rows).items()
     ]

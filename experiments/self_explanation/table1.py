@@ -12,15 +12,15 @@ Deviations: as table 2. The printed numbers fit no single definition, so several
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import torch
 
-from experiments.self_explanation.networks import by_network, in_columns, of_column
+from experiments.self_explanation.networks import in_columns, networks_of, of_column
 from xcnn.evaluation.prototypes import embeddings, prototypes_of
 from xcnn.launch import Setup, launch
 from xcnn.prototypes import alignment
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim
+from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim, claim_within
 
 NAMES = {"within": "class", "out": "out", "nearest_within": "nearest_class", "nearest_out": "nearest_out"}
 PAPERS = ("cnn", "kmex_1", "kmex", "protopnet")  # methods of the paper's table
@@ -39,7 +39,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    networks = by_network(rows)
+    networks = networks_of(rows)
     columns = in_columns(networks)
     own = [network for network in columns.values() if network and not network.stands_in]
     counted = [row for network in own for row in network.methods.values()]
@@ -68,13 +68,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
 
 def uniform(row: Row, paper: Sequence[PaperNumber], counts: bool) -> Claim:
     """That a method's cosines are alike within and out of the class: their difference, seed by seed."""
-
-    def of(metric: str) -> Row:
-        records = [{**record, "values": {"uniform": record["values"][metric]}} for record in row.records]
-        return replace(row, mean={"uniform": row.mean[metric]}, records=records)
-
     within, out = (next(number for number in paper if number.metric == metric) for metric in ("class", "out"))
-    return Claim("uniform", (row.method, row.method), (of("class"), of("out")), (within, out), counts=counts)
+    return claim_within(row, "uniform", (row.method, "class"), (row.method, "out"), (within, out), counts=counts)
 
 
 if __name__ == "__main__":

@@ -17,19 +17,14 @@ Deviations: ResNet-34 on MNIST is trained from scratch, for want of its ImageNet
             are ours.
 """
 
-from collections.abc import Sequence
-from typing import Literal
-
-from experiments.self_explanation.networks import by_network, in_columns, of_column
+from experiments.self_explanation.table2_page import summarise
 from xcnn.evaluation.predictions import accuracies, prediction_rows
 from xcnn.evaluation.prototypes import learnt_parts
 from xcnn.figures import part_prototypes, save_png
 from xcnn.launch import Setup, launch
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim
+from xcnn.report import Cell, Measured
 
 CLASSES = 4  # of a ProtoPNet whose prototypes are drawn
-PAPERS = ("cnn", "kmex", "protopnet", "b4", "b234")  # methods of the paper's table
-EXPLAINED = ("kmex", "kmex_1", "b4", "b34", "b234", "protopnet", "cnn_adam")  # by their difference from the CNN
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -41,53 +36,6 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         files.append(f"table2-parts-{cell.name}.png")
         save_png(part_prototypes(learnt_parts(subject, CLASSES)), cell.folder / files[0])
     return subject.measured(accuracies(rows), len(subject.data.test), details=details, files=files)
-
-
-def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    networks = sorted(by_network(rows), key=lambda network: -network.mean("cnn", "train"))
-    columns = in_columns(networks)
-    fitting = [network for network in columns.values() if network and network.fits()]
-    own = [row for network in fitting if not network.stands_in for row in network.methods.values()]
-    claims: list[Claim] = []
-    for network in fitting:
-        numbers = of_column(paper, network)
-        for method in (name for name in PAPERS if name != "cnn" and name in network.methods):
-            # In another data set's column only the loss is the paper's, not its size.
-            says: Literal["lower"] | list[PaperNumber] = (
-                "lower" if network.stands_in and method in ("b234", "protopnet") else numbers
-            )
-            chosen = list(network.methods.values())
-            claims.append(claim(chosen, "test", method, "cnn", says, network.dataset, network.model, "%"))
-    apart = [
-        {
-            method: claim(list(network.methods.values()), "test", method, "cnn", "lower", unit="%").difference
-            for method in EXPLAINED
-            if method in network.methods and "cnn" in network.methods
-        }
-        for network in networks
-    ]
-    lost = [kmex.value for each in apart if (kmex := each.get("kmex"))]
-    return Summary(
-        "Post-hoc self-explanation, table 2: accuracy",
-        columns=[
-            Column("train", "train %", 1),
-            Column("test", "test %", 1),
-            Column("agrees/test", "as the CNN says, test %", 1),
-            Column("tied/test", "ties, test %", 1),
-        ],
-        claims=claims,
-        comparable=bool(fitting),
-        counts=lambda comparison: any(comparison.row is row for row in own),
-        facts={
-            "networks": list(zip(networks, apart, strict=True)),
-            "columns": columns,
-            "fitting": fitting,
-            "methods": PAPERS,
-            "others": [row for row in rows if all(row is not each for n in networks for each in n.methods.values())],
-            "explained": EXPLAINED,
-            "falls_with_fit": len(lost) > 1 and lost == sorted(lost, reverse=True),
-        },
-    )
 
 
 if __name__ == "__main__":

@@ -14,11 +14,10 @@ Deviations: biases, which the paper omits, are kept: they are added after the av
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from xcnn.evaluation.columns import own_columns, several_columns
 from xcnn.launch import Setup, launch
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim
+from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim, claim_within
 
 ROUNDING = 1e-12  # of the largest logit: what float64 may lose
 
@@ -60,10 +59,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
 
 def by_training(row: Row) -> Claim:
     """That training brings a class's columns, merged by average, into one direction: after it less before it."""
-    start = "first_direction/start"
-    records = [{**each, "values": {"first_direction": each["values"][start]}} for each in row.records]
-    before = replace(row, mean={"first_direction": row.mean[start]}, records=records)
-    return Claim("first_direction", (row.method, row.method), (row, before), "higher", counts=False)
+    metric, method = "first_direction", row.method
+    return claim_within(row, metric, (method, metric), (method, f"{metric}/start"), "higher", counts=False)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """B34 and B234 against B4, by the weight of the blocks: what is lost, and what of it the weight explains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.self_explanation.networks import Network
+from xcnn.figures import AccuracySeries
 from xcnn.report import claim
 
 SUFFIXES = {"1/D": "", "1/sqrt(D)": "_sqrt", "1": "_equal"}  # of the methods, by the weight of a block
@@ -30,6 +31,13 @@ def compared(network: Network, deep: str) -> dict[str, Any]:
     equal = claim(chosen, "test", f"{deep}_equal", "b4", "lower", unit="%").difference
     found = {"fall": fall, "gains": gains, "equal": equal, "explained": explained}
     return {"network": network, "deep": deep, "rows": rows, **found}
+
+
+def over_weights(case: Mapping[str, Any]) -> AccuracySeries:
+    """Accuracies of a deeper explanation by the weight of a block, from what `compared` found."""
+    rows = case["rows"]
+    parts = ([getattr(row, of)[part] for row in rows.values()] for of in ("mean", "std") for part in ("train", "test"))
+    return AccuracySeries(case["network"].label, TITLES[case["deep"]], list(rows), *parts)
 
 
 def explanation(fall: float, spread: float, gained: Sequence[float]) -> str:

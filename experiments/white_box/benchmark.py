@@ -9,18 +9,13 @@ Deviations: random weights and noise, which bear on neither part. LRP by the too
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
 import torch
 
-from experiments.white_box.laws import relative
-from experiments.white_box.peers import exact, held_by_walk, ours, saved_by_autograd, timed, without_biases
-from xcnn.attribution import Gradient, WalkMethod
+from experiments.white_box.peers import costs, exactness
 from xcnn.launch import Setup, launch
-from xcnn.metrics.cost import forward_pass, peak_bytes, processor_ratios
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary
 
 # Forward passes aimed at on ResNet-18.
@@ -45,66 +40,6 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     tools = {name: version(name) for name in ("captum", "zennit")}
     details = {"failed": failed, "tools": tools, "threads": options.threads, "torch": version("torch")}
     return Measured(values, len(images), {"name": "noise", "manifest": f"seed {options.seed}"}, details=details)
-
-
-def exactness(options: Any, network: Any, images: Any, failed: dict[str, str]) -> dict[str, float]:
-    """Of each tool: sum of relevance over the output, and error against input x gradient, on a network without biases.
-
-    Guided backpropagation's error is the difference from ours, and `gradient/...` the one from the gradient.
-    """
-    network, images, targets = without_biases(network).double(), images.double(), torch.arange(len(images))
-    scores = network(images).detach().gather(1, targets[:, None])[:, 0]
-    gradient, values = Gradient(network).relevance(images, targets), dict[str, float]()
-    found = {name: _tried(name, run, failed) for name, run in exact(options.network, network, images, targets).items()}
-    for name, relevance in found.items():
-        if relevance is None:
-            continue
-        if name.startswith("guided"):
-            values[f"error/{name}"] = relative(relevance, found["guided/ours"])
-            values[f"gradient/{name}"] = relative(relevance, gradient)
-        else:
-            shares = relevance.sum((1, 2, 3)) / scores
-            values[f"sum/{name}"] = shares[(shares - 1).abs().argmax()].item()
-            values[f"error/{name}"] = relative(relevance, images * gradient)
-    return values
-
-
-def costs(options: Any, network: Any, images: Any, failed: dict[str, str]) -> dict[str, float]:
-    """Of each method of each tool: forward passes; of ours the memory as well."""
-    part, values = options.costs, dict[str, float]()
-    methods = ours(network, part.layers[options.network], images)
-    functions: dict[str, Callable[[], Any]] = {
-        f"ours/{name}": partial(each, images, 1) for name, each in methods.items()
-    }
-    for tool, runs in timed(options.network, network, images).items():
-        functions |= {f"{tool}/{name}": run for name, run in runs.items()}
-    functions = {
-        name: run for name, run in functions.items() if _slow(name, part) or _tried(name, run, failed) is not None
-    }
-    forward = forward_pass(network, images)
-    for slow, rounds in ((False, part.rounds), (True, part.rounds_of_slow)):
-        chosen = {name: run for name, run in functions.items() if _slow(name, part) == slow}
-        values |= {f"time/{name}": ratio for name, ratio in processor_ratios(chosen, forward, rounds).items()}
-    saved, gradients = saved_by_autograd(network, images), peak_bytes(functions["ours/gradient"])
-    for name, method in methods.items():
-        if isinstance(method, WalkMethod):
-            values[f"held/{name}"] = held_by_walk(method, images) / saved
-        if name not in part.slow:
-            values[f"peak/{name}"] = peak_bytes(functions[f"ours/{name}"]) / gradients
-    return values
-
-
-def _slow(name: str, part: Any) -> bool:
-    return name.partition("/")[2] in part.slow
-
-
-def _tried(name: str, run: Callable[[], Any], failed: dict[str, str]) -> Any:
-    """What a method gives; None where it fails, as a tool may on any network in any way."""
-    try:
-        return run()
-    except Exception as error:
-        failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        return None
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from experiments.white_box.random_networks import cases
 from xcnn.errors import UserError
+from xcnn.evaluation.laws import cases
 from xcnn.launch import Setup, launch
 from xcnn.metrics.cost import forward_pass, processor_ratios
 from xcnn.report import Cell, Measured, PaperNumber, Row, Summary

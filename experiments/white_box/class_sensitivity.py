@@ -13,12 +13,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from experiments.white_box.families import CONTROLS
+from experiments.white_box.families import CONTROLS, methods_plot
 from xcnn.evaluation.class_sensitivity import measure_class_sensitivity
 from xcnn.evaluation.image_rows import pool_metrics
-from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import Setup, launch
-from xcnn.launch.titles import titled
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 
@@ -40,15 +38,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings, networks = {}, []
     for place, group in side_by_side(rows).items():
         file = f"class_sensitivity-{place}.png"
-        drawings[file] = protocol_plot(
-            [
-                Estimate("", f"{title}, {PLACES[other]}", titled(row.method), *_estimate(row, metric, other))
-                for row in group
-                for metric, title in METRICS.items()
-                for other in ("lowest",)
-            ],
-            title=f"{titled(group[0].model)}, {titled(group[0].dataset)}",
-        )
+        titles = {f"{metric}/lowest": f"{title}, {PLACES['lowest']}" for metric, title in METRICS.items()}
+        drawings[file] = methods_plot(group, titles)
         ranked = sorted((row for row in group if row.method not in CONTROLS), key=lambda row: -row.mean["pcc/lowest"])
         networks.append({"rows": group, "file": file, "ranked": ranked})
     columns = [
@@ -57,11 +48,6 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     facts = {"networks": networks, "metrics": METRICS, "places": PLACES}
     title = "White-box survey: sensitivity to the class"
     return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)
-
-
-def _estimate(row: Row, metric: str, place: str) -> tuple[float, float, float]:
-    value, low, high = (row.mean[f"{metric}{part}/{place}"] for part in ("", ".low", ".high"))
-    return value, low, high
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from experiments.pixel_ablation_cam.faithfulness import NEAREST, choices, measure
-from experiments.white_box.families import CONTROLS
+from experiments.pixel_ablation_cam.faithfulness import measure
+from experiments.pixel_ablation_cam.faithfulness_page import NEAREST, choices
+from experiments.white_box.families import CONTROLS, methods_plot
 from xcnn.evaluation.faithfulness import pool_faithfulness
-from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import launch
-from xcnn.launch.titles import titled
-from xcnn.report import Column, PaperNumber, Row, Summary, named
+from xcnn.report import Column, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 
 
@@ -32,14 +31,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     metric = f"drop_confidence/{NEAREST}"
     for place, group in side_by_side(rows).items():
         file = f"faithfulness-{place}.png"
-        axis = "average drop of confidence, %"
-        drawings[file] = protocol_plot(
-            [
-                Estimate("", axis, titled(row.method), *(row.mean[named(metric, end)] for end in ("", "low", "high")))
-                for row in group
-            ],
-            title=f"{titled(group[0].model)}, {titled(group[0].dataset)}, {NEAREST}",
-        )
+        drawings[file] = methods_plot(group, {metric: "average drop of confidence, %"}, NEAREST)
         ranked = sorted((row for row in group if row.method not in CONTROLS), key=lambda row: row.mean[metric])
         controls = [row for row in group if row.method in CONTROLS]
         networks.append({"rows": group, "file": file, "ranked": ranked, "controls": controls})

@@ -1,10 +1,15 @@
-"""What the pages of the comparisons share: the survey's families of methods, and claims between them."""
+"""What the pages of the comparisons share: the survey's families of methods, claims between them, and their plot."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from experiments.pixel_ablation_cam.comparisons import Better
+from xcnn.figures import Estimate, protocol_plot
+from xcnn.launch.titles import titled
 from xcnn.report import Claim, Row, claim
+from xcnn.report.verdicts import spread
 
 # The survey's "methods based on the computation of gradients" (sections 4 and 7), and those that it sets apart.
 BACKWARD = ("gradient", "guided_backprop", "deconvnet")
@@ -30,3 +35,18 @@ def claims_between(
         for other in second
         if one != other and {one, other} <= there
     ]
+
+
+def methods_plot(group: Sequence[Row], titles: Mapping[str, str], also: str = "") -> Figure:
+    """Metrics of all methods of one network with their intervals: a column for each metric, by its title.
+
+    Args:
+        also: what the heading says besides network and data set.
+    """
+    heading = [titled(group[0].model), titled(group[0].dataset), *([also] if also else [])]
+    estimates = [
+        Estimate("", title, titled(row.method), *spread(row, metric).ends)
+        for row in group
+        for metric, title in titles.items()
+    ]
+    return protocol_plot(estimates, title=", ".join(heading))

@@ -15,13 +15,11 @@ from functools import partial
 
 import pandas as pd
 
-from experiments.white_box.families import CONTROLS
+from experiments.white_box.families import CONTROLS, methods_plot
 from xcnn.evaluation.image_rows import pool_metrics
-from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.compose import compose
-from xcnn.launch.titles import titled
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, named
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 
 
@@ -56,32 +54,15 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings, networks = {}, []
     for place, group in side_by_side(rows).items():
         file = f"leaderboard-{place}.png"
-        estimates = [
-            Estimate("", name, titled(row.method), *(row.mean[named(name, end)] for end in ("", "low", "high")))
-            for row in group
-            for name in parts
-            if name != "cheap"
-        ]
-        drawings[file] = protocol_plot(estimates, title=f"{titled(group[0].model)}, {titled(group[0].dataset)}")
-        ranks = pd.DataFrame(
-            {
-                name: pd.Series({row.method: row.mean[name] for row in group}).rank(ascending=part.better == "lower")
-                for name, part in parts.items()
-            }
-        )
+        drawings[file] = methods_plot(group, {name: name for name in parts if name != "cheap"})
+        values = pd.DataFrame({row.method: [row.mean[name] for name in parts] for row in group}, index=list(parts)).T
+        ranks = pd.DataFrame({n: values[n].rank(ascending=part.better == "lower") for n, part in parts.items()})
         mean = {str(name): float(value) for name, value in ranks.mean(axis=1).items()}
         ordered: list[Row] = sorted(group, key=lambda row: mean[row.method])
         blind = [row.method for row in group if row.method in CONTROLS]
-        networks.append(
-            {
-                "rows": ordered,
-                "file": file,
-                "ranks": ranks.T.to_dict(),
-                "mean": mean,
-                "best": ranks.drop(blind).idxmin().to_dict(),
-                "controls": [row for row in ordered if row.method in blind],
-            }
-        )
+        found = {"rows": ordered, "file": file, "ranks": ranks.T.to_dict(), "mean": mean}
+        best = ranks.drop(blind).idxmin().to_dict()
+        networks.append(found | {"best": best, "controls": [row for row in ordered if row.method in blind]})
     columns = [Column(name, name) for name in parts]
     facts = {"networks": networks, "parts": {name: dict(part) for name, part in parts.items()}, "blind": CONTROLS}
     title = "White-box survey: the leaderboard"

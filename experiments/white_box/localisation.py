@@ -13,12 +13,11 @@ Deviations: the metrics are the field's own, as in pixel_ablation_cam/localisati
 from collections.abc import Sequence
 
 from experiments.pixel_ablation_cam.comparisons import as_good
-from experiments.pixel_ablation_cam.localisation import BOXES, PERTURBED, TITLES, measure, pool
-from experiments.white_box.families import CONTROLS
-from xcnn.figures import Estimate, protocol_plot
+from experiments.pixel_ablation_cam.localisation import measure, pool
+from experiments.pixel_ablation_cam.localisation_page import BOXES, PERTURBED, TITLES
+from experiments.white_box.families import CONTROLS, methods_plot
 from xcnn.launch import launch
-from xcnn.launch.titles import titled
-from xcnn.report import Column, PaperNumber, Row, Summary, named
+from xcnn.report import Column, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 
 SHOWN = ("pointing", "energy", "iou", "insertion", "deletion", "road")
@@ -28,12 +27,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings, networks = {}, []
     for place, group in side_by_side(rows).items():
         file = f"localisation-{place}.png"
-        estimates = [
-            Estimate("", TITLES[metric], titled(row.method), *(row.mean[named(metric, e)] for e in ("", "low", "high")))
-            for row in group
-            for metric in ("energy", "insertion", "road")
-        ]
-        drawings[file] = protocol_plot(estimates, title=f"{titled(group[0].model)}, {titled(group[0].dataset)}")
+        drawings[file] = methods_plot(group, {metric: TITLES[metric] for metric in ("energy", "insertion", "road")})
         methods = [row.method for row in group if row.method not in CONTROLS]
         blind = as_good(group, {metric: (BOXES | PERTURBED)[metric] for metric in SHOWN}, methods)
         best = {

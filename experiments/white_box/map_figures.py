@@ -4,25 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
-import torch
-from torch import Tensor
 
 from experiments.pixel_ablation_cam.comparisons import by_method
-from xcnn.attribution import Method, upsample
-from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.gallery import Gallery
 from xcnn.evaluation.image_rows import differences, image_rows, with_intervals
+from xcnn.evaluation.map_appearance import QUANTITIES, appearance
 from xcnn.evaluation.selection import select_images
-from xcnn.evaluation.subject import Subject
 from xcnn.figures import relevance_grid, save_png
 from xcnn.launch import Setup
 from xcnn.launch.titles import titled
-from xcnn.metrics import edge_share, extent, fine_detail, gini, share_above
 from xcnn.report import Cell, Claim, Measured, Row, Summary, claim
 
 PHOTOGRAPHS = "imagenette"  # the data whose claims count; drawn shapes have few edges and no texture
-CELLS = 8  # squares along a side, within which detail is fine
-QUANTITIES = ("share_above", "gini", "edge_share", "fine_detail", "extent")
 Says = tuple[str, str, str, Literal["lower", "higher"]]  # metric, first, second, the first is
 
 
@@ -36,27 +29,13 @@ def measure_maps(setup: Setup, cell: Cell) -> Measured:
     maps = {titled(_method(name)): explanation.maps for name, explanation in gallery.explanations.items()}
     file = f"{cell.experiment.partition('/')[2]}-{options.dataset}.png"
     save_png(relevance_grid(gallery.rows(maps), scales), cell.folder / file)
-    rows = image_rows(cell, subject, options.chunk, lambda batch: _looks(subject, methods, batch))
+    rows = image_rows(cell, subject, options.chunk, lambda batch: appearance(subject, methods, batch))
     tables = {
         name: rows[[f"{quantity}/{name}" for quantity in QUANTITIES]].rename(columns=lambda each: each.split("/")[0])
         for name in methods
     }
     details = {"layer": options.cam_layer, "pictures": gallery.as_records()}
     return subject.measured(_compared(tables, figure.pairs), len(rows), details=details, files=[file])
-
-
-@torch.inference_mode()
-def _looks(subject: Subject, methods: Mapping[str, Method], batch: PictureBatch) -> dict[str, Tensor]:
-    """`quantity/method` (n,) of each method's maps, at the pictures' size, for the class predicted."""
-    pictures = subject.scaled(batch)
-    inputs, side = subject.normalise(pictures), pictures.shape[2] // CELLS
-    found: dict[str, Tensor] = {}
-    for name, method in methods.items():
-        with subject.autocast():
-            maps = upsample(method(inputs), pictures.shape[2:])
-        looks = (share_above(maps), gini(maps), edge_share(maps, pictures), fine_detail(maps, side), extent(maps))
-        found |= {f"{quantity}/{name}": each for quantity, each in zip(QUANTITIES, looks, strict=True)}
-    return found
 
 
 def _compared(tables: Mapping[str, pd.DataFrame], pairs: Sequence[Sequence[str]]) -> dict[str, float]:

@@ -15,7 +15,6 @@ import zennit.rules
 import zennit.torchvision
 import zennit.types
 from torch import Tensor, nn
-from torch.nn.modules import batchnorm
 
 from xcnn.attribution import (
     FEM,
@@ -28,24 +27,14 @@ from xcnn.attribution import (
     IntegratedGradients,
     Method,
     SmoothGrad,
+    WalkMethod,
 )
+from xcnn.evaluation.laws import relevance_errors, without_biases
+from xcnn.metrics.cost import forward_pass, held_by_walk, peak_bytes, processor_ratios, saved_by_autograd
 
 Run = Callable[[], Tensor]
 # The canonizers that zennit has for a family of networks; for others BatchNorms of sequences are folded.
 CANONIZERS = {"resnet": zennit.torchvision.ResNetCanonizer, "vgg": zennit.torchvision.VGGCanonizer}
-
-
-@torch.no_grad()
-def without_biases(network: nn.Module) -> nn.Module:
-    """The network with all biases and shifts at 0, so that relevance has nowhere else to go than the pixels."""
-    for module in network.modules():
-        if isinstance(module, batchnorm._BatchNorm) and module.running_mean is not None:
-            module.running_mean.zero_()
-        if isinstance(getattr(module, "bias", None), Tensor):
-            module.get_parameter("bias").zero_()
-        if hasattr(module, "transform_input"):
-            module.transform_input = False  # type: ignore[assignment]
-    return network
 
 
 def exact(name: str, network: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Run]:
@@ -130,38 +119,6 @@ def timed(name: str, network: nn.Module, images: Tensor) -> dict[str, dict[str, 
     }
 
 
-def saved_by_autograd(network: nn.Module, images: Tensor) -> int:
-    """Bytes that autograd keeps of a forward pass for the gradients, without the weights and the images."""
-    kept: dict[int, int] = {}
-    images = images.clone()  # which a network may change in place
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers(), images)}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = network(images)
-    del output
-    return sum(size for place, size in kept.items() if place not in own)
-
-
-@torch.no_grad()
-def held_by_walk(method: Any, images: Tensor) -> int:
-    """Bytes that the walk of a method keeps of a forward pass, without the weights and the images."""
-    network = method.network
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers(), images)}
-    recorded = method.walk.forward(images)
-    kept: dict[int, int] = {}
-    for values in recorded.values.values():
-        for name, found in vars(values).items():
-            for tensor in found if isinstance(found, tuple) else (found,):
-                if isinstance(tensor, Tensor) and not name.startswith("_"):
-                    kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-    return sum(size for place, size in kept.items() if place not in own)
-
-
 def _canonizers(name: str) -> list[Any]:
     family = next((made for start, made in CANONIZERS.items() if name.startswith(start)), None)
     return [(family or zennit.canonizers.SequentialMergeBatchNorm)()]
@@ -177,3 +134,51 @@ def _zennit(network: nn.Module, images: Tensor, composite: Any, top: Callable[[T
     with zennit.attribution.Gradient(model=network, composite=composite) as attributor:
         relevance: Tensor = attributor(images.clone(), top)[1]
     return relevance.detach()
+
+
+def exactness(options: Any, network: nn.Module, images: Tensor, failed: dict[str, str]) -> dict[str, float]:
+    """Of each tool: sum of relevance over the output, and error, on the network without biases in float64."""
+    network, images, targets = without_biases(network).double(), images.double(), torch.arange(len(images))
+    scores = network(images).detach().gather(1, targets[:, None])[:, 0]
+    tools = exact(options.network, network, images, targets)
+    found = {name: tried(name, run, failed) for name, run in tools.items()}
+    relevance = {name: each for name, each in found.items() if each is not None}
+    return relevance_errors(relevance, images, Gradient(network).relevance(images, targets), scores)
+
+
+def costs(options: Any, network: nn.Module, images: Tensor, failed: dict[str, str]) -> dict[str, float]:
+    """Of each method of each tool: forward passes; of ours the memory as well."""
+    part, values = options.costs, dict[str, float]()
+    methods = ours(network, part.layers[options.network], images)
+    functions: dict[str, Callable[[], Any]] = {
+        f"ours/{name}": partial(each, images, 1) for name, each in methods.items()
+    }
+    for tool, runs in timed(options.network, network, images).items():
+        functions |= {f"{tool}/{name}": run for name, run in runs.items()}
+    functions = {
+        name: run for name, run in functions.items() if _slow(name, part) or tried(name, run, failed) is not None
+    }
+    forward = forward_pass(network, images)
+    for slow, rounds in ((False, part.rounds), (True, part.rounds_of_slow)):
+        chosen = {name: run for name, run in functions.items() if _slow(name, part) == slow}
+        values |= {f"time/{name}": ratio for name, ratio in processor_ratios(chosen, forward, rounds).items()}
+    saved, gradients = saved_by_autograd(network, images), peak_bytes(functions["ours/gradient"])
+    for name, method in methods.items():
+        if isinstance(method, WalkMethod):
+            values[f"held/{name}"] = held_by_walk(method, images) / saved
+        if name not in part.slow:
+            values[f"peak/{name}"] = peak_bytes(functions[f"ours/{name}"]) / gradients
+    return values
+
+
+def _slow(name: str, part: Any) -> bool:
+    return name.partition("/")[2] in part.slow
+
+
+def tried(name: str, run: Callable[[], Any], failed: dict[str, str]) -> Any:
+    """What a method gives; None where it fails, as a tool may on any network in any way."""
+    try:
+        return run()
+    except Exception as error:
+        failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        return None

@@ -15,16 +15,18 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from experiments.white_box.families import APART, BACKWARD, CONTROLS, claims_between
+from experiments.white_box.families import APART, BACKWARD, CONTROLS, claims_between, methods_plot
 from xcnn.evaluation.image_rows import pool_metrics
 from xcnn.evaluation.robustness import ATTACKS, NOISES, Attacks, measure_robustness
-from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import Setup, launch
-from xcnn.launch.titles import titled
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, named
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 
-DRAWN = {"fgsm": "Dice under FGSM", "deepfool": "Dice under DeepFool", "noise": "Dice under noise of FGSM's norm"}
+DRAWN = {
+    "dice/fgsm": "Dice under FGSM",
+    "dice/deepfool": "Dice under DeepFool",
+    "dice/noise": "Dice under noise of FGSM's norm",
+}
 CLAIMED = ("dice/fgsm", "dice/deepfool")
 
 
@@ -43,16 +45,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings, claims, networks = {}, [], []
     for place, group in side_by_side(rows).items():
         file = f"robustness-dice-{place}.png"
-        drawings[file] = protocol_plot(
-            [
-                Estimate(
-                    "", title, titled(row.method), *(row.mean[named(f"dice/{name}", e)] for e in ("", "low", "high"))
-                )
-                for row in group
-                for name, title in DRAWN.items()
-            ],
-            title=f"{titled(group[0].model)}, {titled(group[0].dataset)}",
-        )
+        drawings[file] = methods_plot(group, DRAWN)
         for metric in CLAIMED:  # against the most robust of those that are said to move: then against all
             rivals = sorted((row for row in group if row.method in BACKWARD), key=lambda row: row.mean[metric])
             claims += claims_between(group, [metric], APART, [row.method for row in rivals[-1:]], "higher")

@@ -15,13 +15,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from experiments.white_box.families import CONTROLS
+from experiments.white_box.families import CONTROLS, methods_plot
 from xcnn.evaluation.image_rows import pool_metrics
 from xcnn.evaluation.sanity import MEASURES, ORDERS, measure_sanity
-from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch import Setup, launch
-from xcnn.launch.titles import titled
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, named
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 
 DRAWN = {
@@ -45,12 +43,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     drawings, networks = {}, []
     for place, group in side_by_side(rows).items():
         file = f"sanity-{place}.png"
-        estimates = [
-            Estimate("", title, titled(row.method), *(row.mean[named(metric, end)] for end in ("", "low", "high")))
-            for row in group
-            for metric, title in DRAWN.items()
-        ]
-        drawings[file] = protocol_plot(estimates, title=f"{titled(group[0].model)}, {titled(group[0].dataset)}")
+        drawings[file] = methods_plot(group, DRAWN)
         by_rank = sorted(group, key=lambda row: row.mean["rank_absolute_mean/top_down"])
         networks.append(
             {

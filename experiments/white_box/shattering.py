@@ -11,7 +11,6 @@ Deviations: the survey measures nothing. Networks of 2 to 32 convolutions with r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,19 +24,16 @@ from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.compose import compose
 from xcnn.launch.titles import titled
-from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, named
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, claim_within
 from xcnn.report.shards import side_by_side
+from xcnn.report.verdicts import spread
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
     subject = Subject(nn.Identity(), setup.data, nn.Identity(), None, device=setup.device)
-
-    def network(depth: int) -> nn.Module:
-        return setup.model(depth=depth)
-
     amounts = {name: options[name] for name in ("depths", "lags", "lines", "steps", "chunk")}
-    return measure_shattering(cell, subject, network, setup.method, **amounts)
+    return measure_shattering(cell, subject, lambda depth: setup.model(depth=depth), setup.method, **amounts)
 
 
 def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
@@ -52,11 +48,15 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     depths = sorted({metric.split("/")[1] for row in rows for metric in row.mean if metric.startswith("lag1/")})
     plain = networks.get("deep_plain", {})
     deepest = f"lag1/{depths[-1]}" if depths else ""
-    claims = [_over_depth(plain[name], deepest) for name in BACKWARD if name in plain]
+    claims = [
+        claim_within(plain[name], "lag1", (name, deepest), ("shallowest", f"lag1/{depths[0]}"), "lower")
+        for name in BACKWARD
+        if name in plain
+    ]
     claims += claims_between(list(plain.values()), [deepest], APART, ["gradient"], "higher")
     file = "shattering-depth.png"
     series = [
-        AccuracySeries(titled(model), titled(name), list(map(int, depths)), *_ends(group[name], depths))
+        over_depths(group[name], titled(model), depths)
         for model, group in networks.items()
         for name in (*chosen.curves, "random")
         if name in group
@@ -68,21 +68,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     return Summary("White-box survey: shattering", columns=columns, drawings=drawings, claims=claims, facts=facts)
 
 
-def _over_depth(row: Row, metric: str) -> Claim:
-    """The autocorrelation of the deepest networks is lower than that of the shallowest."""
-    lag = metric.partition("/")[0]
-    shallow = min(name.split("/")[1] for name in row.mean if name.startswith(f"{lag}/"))
-    parts = {name: row.mean[named(metric, f"less_shallowest{name}")] for name in ("", "_low", "_high")}
-    deep = {lag: row.mean[metric], **{f"{lag}.less{name}": value for name, value in parts.items()}}
-    pair = (replace(row, mean=deep), replace(row, mean={lag: row.mean[f"{lag}/{shallow}"]}))
-    return Claim(lag, (row.method, row.method), pair, "lower")
-
-
-def _ends(row: Row, depths: Sequence[str]) -> tuple[Any, Any, Any, Any]:
-    """No training values, means by depth, and half the length of their intervals."""
-    mean, low, high = ([row.mean[named(f"lag1/{depth}", end)] for depth in depths] for end in ("", "low", "high"))
-    missing = np.full(len(depths), np.nan)
-    return missing, mean, missing, (np.array(high) - np.array(low)) / 2
+def over_depths(row: Row, heading: str, depths: Sequence[str]) -> AccuracySeries:
+    """Autocorrelation by depth, with half the length of its interval."""
+    mean, low, high = zip(*(spread(row, f"lag1/{depth}").ends for depth in depths), strict=True)
+    return AccuracySeries.tested(heading, titled(row.method), list(map(int, depths)), mean, np.subtract(high, low) / 2)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from xcnn.figures import Cost, cost_plot
 from xcnn.launch import Setup, launch
 from xcnn.launch.titles import titled
 from xcnn.metrics.cost import FORWARD, forward_pass, peak_bytes, processor_ratios, ratios
-from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
+from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, by_network
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
@@ -43,9 +43,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    networks: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        networks.setdefault((row.dataset, row.model), []).append(row)
+    groups = list(by_network(rows).values())
     costs = [
         Cost(
             titled(row.method),
@@ -55,19 +53,9 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         )
         for row in rows
     ]
-    claims = [
-        one for group in networks.values() for one in claims_between(group, ["time/map"], ["fem"], GRADIENTS, "lower")
-    ]
+    claims = [one for group in groups for one in claims_between(group, ["time/map"], ["fem"], GRADIENTS, "lower")]
     columns = [Column("time/map", "time", 2), Column("memory/map", "memory", 2)]
-    facts = {
-        "networks": [
-            {
-                "rows": group,
-                "methods": {row.method: row for row in group},
-            }
-            for group in networks.values()
-        ]
-    }
+    facts = {"networks": [{"rows": group, "methods": {row.method: row for row in group}} for group in groups]}
     drawings = {"time-costs.png": cost_plot(costs)}
     return Summary("White-box survey: time and memory", columns, drawings, claims, facts=facts)
 

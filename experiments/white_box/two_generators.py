@@ -16,16 +16,11 @@ Deviations: the paper explains chest X-rays. Its losses and weights are public i
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from experiments.pixel_ablation_cam.comparisons import by_method
 from xcnn.attribution import TwoGenerators
-from xcnn.data.pictures import PictureBatch
-from xcnn.evaluation.gallery import Gallery
 from xcnn.evaluation.selection import select_images
-from xcnn.evaluation.subject import Subject
-from xcnn.evaluation.two_generators import KINDS, ONE, PAIR, measure_two_generators
-from xcnn.figures import Scale, relevance_grid, save_png
+from xcnn.evaluation.two_generators import KINDS, ONE, PAIR, generated_images, measure_two_generators
+from xcnn.figures import save_png
 from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Claim, Column, Measured, PaperNumber, Row, Summary, claim
 
@@ -36,31 +31,11 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     assert isinstance(method, TwoGenerators)
     rows, values = measure_two_generators(cell, subject, method, options.chunk, options.steps, options.perturbed_batch)
     file = f"two_generators-{options.dataset}-{options.method}.png"
-    save_png(drawn(subject, method, select_images([subject], options.figure.rules, options.figure.pictures)),
-             cell.folder / file)  # fmt: skip
+    pictures = select_images([subject], options.figure.rules, options.figure.pictures)
+    save_png(generated_images(subject, method, pictures), cell.folder / file)
     record = setup.generators(subject)[1]
     details = {"generators": {key: record[key] for key in ("fingerprint", "epochs", "wall_s", "weights", "log")}}
     return subject.measured(values, len(rows), details=details, files=[file])
-
-
-def drawn(subject: Subject, method: TwoGenerators, pictures: PictureBatch) -> Any:
-    """Per picture: the similar and the adversarial image, their difference, and that of picture and adversarial."""
-    gallery = Gallery.of(subject, {"": method}, pictures)
-    with torch.no_grad():
-        inputs = subject.normalise(subject.scaled(pictures))
-        similar, adversarial = method.pair(inputs)
-        classes = [subject.classes[each] for each in method.logits(adversarial).argmax(1).tolist()]
-    unit = method.generators.unit
-    maps = {
-        "similar": unit(similar),
-        "adversarial": unit(adversarial),
-        "similar - adversarial": (similar - adversarial).abs().amax(1),
-        "image - adversarial": (inputs - adversarial).abs().amax(1),
-    }
-    notes = {"adversarial": classes}
-    looks: list[Scale] = ["picture", "picture", "sequential", "sequential"]
-    scales = dict(zip(maps, looks, strict=True))
-    return relevance_grid(gallery.rows({name: each.cpu() for name, each in maps.items()}, notes), scales)
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from xcnn.data.tensors import Labelled, TensorDataModule, scale
 from xcnn.evaluation import feature_maps
-from xcnn.evaluation.feature_maps import measure_feature_maps
+from xcnn.evaluation.feature_maps import measure_feature_maps, most_live
 from xcnn.evaluation.predictions import accuracy
 from xcnn.evaluation.subject import Subject, networks
 from xcnn.metrics.feature_maps import feature_map_rows, feature_map_values
@@ -161,3 +161,11 @@ def test_feature_maps_are_measured_by_chunk_resumed_and_equal_to_the_whole(
     left = pd.read_parquet(cell(tmp_path).folder / "rows.parquet")
     assert left["image"].tolist() == list(range(8)) and left["label"].tolist() == list(LABELS)
     pd.testing.assert_frame_equal(left.drop(columns="image"), rows, rtol=1e-5, atol=1e-6)
+
+
+def test_filters_that_stay_live_come_first() -> None:
+    plain = torch.zeros(5, 2, 2)
+    plain[:, 0, 0] = torch.tensor([1.0, 5, 3, 4, 0])
+    live = torch.tensor([[1, 1, 1, 1, 0], [1, 0, 1, 0, 1], [1, 0, 1, 1, 1]]).bool()
+    assert most_live(plain, live, 3) == [2, 0, 3]  # live under all, the higher peak first; then under two
+    assert most_live(plain, live, 9) == [2, 0, 3, 1]  # the last is not live without the loss

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.conftest import TINY
 from tests.launch.test_run import run
+from xcnn.attribution import GuidedBackprop
 from xcnn.errors import UserError
 from xcnn.metrics import cost
 from xcnn.metrics.cost import beside_forward, peak_bytes, ratios
@@ -195,3 +197,19 @@ def test_latencies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called == [("a", 0), ("b", 0), ("a", 0), ("b", 0), ("a", 1), ("a", 2)]
     with pytest.raises(UserError, match="rounds of at least 1"):
         cost.latencies({"a": partial(takes, "a")}, {"a": 0})
+
+
+def test_waiting_times_are_percentiles_over_the_forward_passes_median() -> None:
+    found = cost.waiting_times({"forward": [1.0, 2.0, 3.0], "map": [10.0] * 20 + [30.0]})
+    assert (found["p50/forward"], found["p95/forward"]) == (2.0, pytest.approx(2.9))
+    assert (found["p50/map"], found["ratio_p50/map"], found["ratio_p95/map"]) == (10.0, 5.0, 5.0)
+    assert found["ratio_p50/forward"] == 1
+
+
+def test_memory_held() -> None:
+    """A convolution and a ReLU: autograd keeps the result of each, the walk one byte for each value of the ReLU."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 5))
+    images, values = torch.rand(2, 3, 16, 16), 2 * 4 * 14 * 14
+    assert cost.held_by_walk(GuidedBackprop(model), images) == values
+    assert cost.saved_by_autograd(model, images) == 4 * values

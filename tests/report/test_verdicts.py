@@ -169,6 +169,11 @@ def test_a_claim_within_a_row_keeps_the_ends_of_intervals() -> None:
     values = {"a/new": 10.0, "a_dot_low/new": 7.0, "a_dot_high/new": 14.0, "a/old": 5.0}
     found = claim_within(row(**values), "a", ("new", "a/new"), ("old", "a/old"), "higher").difference
     assert found is not None and found.over == "unpaired" and found.ends == (5.0, 2.0, 9.0)
+    paired = values | {"a_dot_less_old/new": 5.0, "a_dot_less_old_low/new": 4.0, "a_dot_less_old_high/new": 6.0}
+    found = claim_within(row(**paired), "a", ("new", "a/new"), ("old", "a/old"), "higher").difference
+    assert found is not None and found.over == "images" and found.ends == (5.0, 4.0, 6.0)
+    with pytest.raises(KeyError, match="a/other"):
+        claim_within(row(**values), "a", ("new", "a/new"), ("other", "a/other"), "higher")
 
 
 # The verdict of a page

@@ -1,4 +1,4 @@
-"""Who may import whom, and where Hydra and W&B may be seen."""
+"""Who may import whom, where Hydra and W&B may be seen, and how long a file may be."""
 
 import ast
 from collections.abc import Iterator
@@ -22,6 +22,11 @@ RANK = {
 SUBJECTS = {"data", "models", "training", "attribution", "prototypes", "filters", "language", "surrogates", "metrics"}
 GROUND = 0  # its modules may import each other; those of any later rank may not
 SEES_HYDRA = ("launch", "apps")
+LONGEST_MODULE, LONGEST_EXPERIMENT = 400, 80  # lines
+LONGER: dict[str, str] = {  # experiments that may have more, each with its reason
+    "pixel_ablation_cam/vgg16_imagenette.py": "in work",
+    "visual_revelations/surrogates.py": "in work",
+}
 NAMED_AFTER_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
 
 
@@ -127,3 +132,29 @@ def test_files_are_named_after_what_is_in_them() -> None:
     stems = {path.stem.lower().removeprefix("test_") for folder in folders for path in (ROOT / folder).rglob("*.py")}
     assert "score" in stems
     assert not stems & NAMED_AFTER_NOTHING
+
+
+def long_files(folder: Path, longest: int, containing: str = "") -> dict[str, int]:
+    """Lines of each file that has more than `longest`, of those that contain a text."""
+    texts = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.py")}
+    lengths = {name: len(text.splitlines()) for name, text in texts.items() if containing in text}
+    return {name: length for name, length in sorted(lengths.items()) if length > longest}
+
+
+def test_no_module_is_too_long() -> None:
+    assert long_files(ROOT / "src" / "xcnn", LONGEST_MODULE) == {}
+
+
+def test_experiments_are_as_short_as_a_papers_section() -> None:
+    """Those that are longer have a reason, and a reason goes when the file is short again."""
+    found = long_files(ROOT / "experiments", LONGEST_EXPERIMENT, "launch(__file__")
+    assert found.keys() == LONGER.keys() and all(LONGER.values())
+
+
+def test_a_long_file_is_found(tmp_path: Path) -> None:
+    (tmp_path / "paper").mkdir()
+    (tmp_path / "paper/table.py").write_text("x = 1\n" * 81)
+    (tmp_path / "paper/shared.py").write_text("launch(__file__)\n" + "x = 1\n" * 79)
+    assert long_files(tmp_path, 80) == {"paper/table.py": 81} and long_files(tmp_path, 80, "launch(__file__") == {}
+    (tmp_path / "paper/shared.py").write_text("launch(__file__)\n" + "x = 1\n" * 80)
+    assert long_files(tmp_path, 80, "launch(__file__") == {"paper/shared.py": 81}

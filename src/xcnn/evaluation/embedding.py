@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from xcnn.data.tensors import drawn
+from xcnn.data.tensors import TensorDataModule, drawn
+from xcnn.errors import UserError
 from xcnn.evaluation.prototypes import embeddings, prototypes_of
 from xcnn.evaluation.subject import Subject
 from xcnn.figures import EmbeddingPanel, Marks
@@ -17,6 +18,18 @@ PANELS = {
     "the classifier's columns": {"columns": "x", "columns, rescaled": "^"},
     "KMEx's prototypes": {"KMEx": "s"},
 }
+
+
+def class_places(data: TensorDataModule, names: Sequence[str] | None) -> Tensor:
+    """Places of the named classes, rising; None for all.
+
+    Raises:
+        UserError: the data set has no such class (names those there are).
+    """
+    wanted = data.classes if names is None else names
+    if unknown := [name for name in wanted if name not in data.classes]:
+        raise UserError(f"{data.name} has no class {unknown[0]!r}; there are: {', '.join(data.classes)}.")
+    return torch.tensor(sorted(map(data.classes.index, wanted)))
 
 
 def group_embeddings(subject: Subject, chosen: Tensor, train_size: int | None, seed: int) -> dict[str, Labelled]:

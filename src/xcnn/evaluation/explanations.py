@@ -1,20 +1,30 @@
 """An image's explanation in words, and whether it is true: what removing the named filters does to the class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from xcnn.data.tensors import scale
+from xcnn.errors import UserError
 from xcnn.evaluation.filters import FilterExplainer
+from xcnn.evaluation.image_rows import with_ends, with_intervals
 from xcnn.evaluation.selection import ImageChoice
-from xcnn.language import describe_all
-from xcnn.language.averaging import Average, Explanation, semantic_average
+from xcnn.evaluation.subject import Subject
+from xcnn.language import Describer, describe_all
+from xcnn.language.averaging import Average, Explanation, LanguageModelAverage, extractive, semantic_average
+from xcnn.language.chat import ChatDescriber
+from xcnn.metrics.bootstrap import paired_difference
 from xcnn.models.split import Split
+from xcnn.report.cells import Cell
 
 FEWEST = 3  # filters behind a rank correlation
+CONTROLS = {"sign": ("chance", "other", "live"), "rank": ("other", "live")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +45,19 @@ class ImageExplanation:
     effects: Tensor
     maps: Tensor
     target: int
+
+
+def averaging(describer: Describer, by: str) -> Average:
+    """How sentences are put into one.
+
+    Raises:
+        UserError: a language model is to do it, and the describer has none.
+    """
+    if by == "model" and isinstance(describer, ChatDescriber):
+        return LanguageModelAverage(describer)
+    if by != "extractive":
+        raise UserError(f"averaging.by={by}: extractive, or model with a language model: describer=openai.")
+    return extractive
 
 
 def explain_image(
@@ -110,6 +133,75 @@ def agreement(found: ImageExplanation, split: Split, draws: int, generator: torc
         change = (sign * removal_effects(split, found.maps, sets, found.target)).tolist()
         row[moved], row[chance] = (change[0], float(np.mean(change[1:]))) if filters else (np.nan, np.nan)
     return row
+
+
+def agreement_rows(
+    cell: Cell,
+    explainer: FilterExplainer,
+    subject: Subject,
+    explained: Callable[[ImageChoice], ImageExplanation],
+    order: Tensor,
+    draws: int,
+    chunk: int,
+) -> pd.DataFrame:
+    """A row for each image: whether its words agree with the network, as `agreement` has it.
+
+    Args:
+        explained: what is said of an image.
+        order: places of the test images.
+        draws: random sets of filters for each image.
+        chunk: images whose rows a kill can cost.
+    """
+    data = subject.data
+
+    def measure(places: range) -> pd.DataFrame:
+        found = []
+        for index in order[places.start : places.stop].tolist():
+            image = scale(data.test.images[index])
+            with torch.inference_mode():
+                probabilities = subject.network(subject.normalise(image[None])).softmax(1)[0]
+            label, predicted = data.classes[data.test.labels[index]], data.classes[int(probabilities.argmax())]
+            choice = ImageChoice(index, image, label, predicted, probabilities)
+            generator = torch.Generator().manual_seed(index)
+            found.append(agreement(explained(choice), explainer.split, draws, generator))
+        return pd.DataFrame(found)
+
+    return cell.rows(len(order), chunk, measure)
+
+
+def beside_controls(rows: pd.DataFrame) -> dict[str, float]:
+    """Means over images with the ends of their intervals, and the paired differences from the controls."""
+    values = with_intervals(rows.drop(columns="image", errors="ignore"))
+    pairs = [(name, f"{name}_{control}") for name, controls in CONTROLS.items() for control in controls]
+    for first, second in [*pairs, ("fall_for", "fall_random"), ("rise_against", "rise_random")]:
+        found = paired_difference(rows[[first]].to_numpy(), rows[[second]].to_numpy())
+        values |= with_ends([f"{first}-{second}"], found)
+    return values
+
+
+def text_record(choice: ImageChoice, found: ImageExplanation) -> dict[str, Any]:
+    """A text, its buckets, and what the removal of each named filter does."""
+    words = found.explanation
+    return {
+        "image": choice.index,
+        "label": choice.label,
+        "predicted": choice.predicted,
+        "probability": round(float(choice.probabilities.max()), 4),
+        "text": words.text,
+        "neutral": len(words.neutral),
+        "buckets": [
+            {
+                "side": side,
+                "score": round(sentence.score, 4),
+                "filters": len(sentence.filters),
+                "named": list(sentence.named),
+                "effect": round(float(found.effects[list(sentence.named)].mean()), 4),
+                "text": sentence.text,
+            }
+            for side, sentences in (("for", words.positive), ("against", words.negative))
+            for sentence in sentences
+        ],
+    }
 
 
 def _sign(scores: np.ndarray, effects: np.ndarray, filters: Sequence[int]) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from xcnn.data.tensors import scale
 from xcnn.evaluation.subject import Subject
@@ -41,3 +42,14 @@ def measure_feature_maps(
         network(scale(test.images[:1]))
     filters = {layer: maps[layer].shape[1] for layer in layers}
     return subject.measured(feature_map_values(rows, filters))
+
+
+def most_live(plain: Tensor, live: Tensor, top: int) -> list[int]:
+    """Filters of the maps (K, h, w) that are live under the most losses, (losses, K) bool, then by their plain peak.
+
+    Only filters that are live without the loss, which is the first of the losses.
+    """
+    peaks = plain.amax((1, 2))
+    count = torch.where(live[0], live.sum(0), 0)
+    order = sorted(range(len(peaks)), key=lambda k: (int(count[k]), float(peaks[k])), reverse=True)
+    return [k for k in order if count[k]][:top]

@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from xcnn.data.tensors import scale
 from xcnn.evaluation.selection import ImageChoice
 from xcnn.evaluation.subject import Subject
 from xcnn.figures import FilterView
-from xcnn.filters import FilterActivity, measure_activity, score_filters
+from xcnn.filters import FilterActivity, measure_activity, ramp, score_filters
 from xcnn.language import Describer, Description, FilterEvidence, verify
+from xcnn.metrics.localisation import energy_inside, pointing_game
 from xcnn.models.split import split_at
 
 
@@ -49,7 +53,7 @@ class FilterExplainer:
     def __init__(self, subject: Subject, layer: str, describer: Describer, threshold: float = 0.1):
         network, self.data, self.normalise = subject.network, subject.data, subject.normalise
         self.layer, self.describer, self.threshold = layer, describer, threshold
-        self.split = split_at(network, layer)
+        self.network, self.split = network, split_at(network, layer)
         self.scores = score_filters(network, layer, self.data.input_size)
         batches = ((self.normalise(images), labels) for images, labels in self.data.test_dataloader())
         self.activity: FilterActivity = measure_activity(network, layer, batches, len(self.data.classes), threshold)
@@ -67,6 +71,16 @@ class FilterExplainer:
             live = (self.maps(image).amax((1, 2)) > 0).tolist()
             order = [index for index in order if live[index]]
         return order
+
+    def ramps(self, target: str, n: int) -> dict[str, NDArray[np.float32]]:
+        """Of the n filters with the largest scores for a class, of either sign: the class's probability along the ramp.
+
+        By the filter's name, such as `relu3/7`.
+        """
+        place = self.data.classes.index(target)
+        curves = ramp(self.network, self.layer, self.data.input_size)[:, place]
+        strongest = self.scores[place].abs().argsort(descending=True)[:n].tolist()
+        return {f"{self.layer}/{index}": curves[:, index].numpy() for index in strongest}
 
     def evidence(self, choice: ImageChoice, target: str, index: int, maps: Tensor | None = None) -> FilterEvidence:
         """What a describer may look at of one filter on one image, for a class; `maps` of the image where at hand."""
@@ -91,3 +105,25 @@ class FilterExplainer:
         supported = sum(verdict.outcome == "supported" for verdict in verify(description, evidence))
         view = FilterView(f"{self.layer}/{index}", evidence.activation.numpy(), evidence.score, description.text)
         return ExplainedFilter(index, view, description, supported)
+
+
+@torch.inference_mode()
+def score_localisation(explainer: FilterExplainer) -> dict[str, float]:
+    """Where the layer looks for the class that is predicted: ReLU(sum_k score_ck A_k) against the object's mask.
+
+    Returns:
+        `energy` and `pointing`, means over test images, and `chance`, the objects' share of the pixels.
+    """
+    test, split = explainer.data.test, explainer.split
+    masks, energy, pointing = test.masks["object"].bool(), list[Tensor](), list[Tensor]()
+    for part in torch.arange(len(test)).split(500):
+        maps = split.trunk(scale(test.images[part]))
+        scores = explainer.scores[split.head(maps).argmax(1)]
+        class_maps = torch.einsum("nk,nkhw->nhw", scores, maps).relu()
+        energy.append(energy_inside(class_maps, masks[part]))
+        pointing.append(pointing_game(class_maps, masks[part]))
+    return {
+        "energy": float(torch.cat(energy).nanmean()),
+        "pointing": float(torch.cat(pointing).mean()),
+        "chance": float(masks.float().mean()),
+    }

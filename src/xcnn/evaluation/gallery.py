@@ -14,7 +14,9 @@ from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.image_rows import differences, with_intervals
 from xcnn.evaluation.subject import Subject
 from xcnn.figures import HeatMapRow
-from xcnn.metrics import Outputs, Protocol, box_mask
+from xcnn.metrics import Outputs, Protocol, box_mask, box_masks, top_fraction_overlap
+
+OVERLAPS = ("precision", "recall", "iou")
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,37 @@ def boxes_kept(kept: Tensor, boxes: Sequence[Tensor]) -> list[Tensor]:
         inside = (box_mask(box, mask.shape) for box in each[:, None])
         shares.append(torch.tensor([float(mask[one].double().mean()) for one in inside if one.any()]))
     return shares
+
+
+def instances_kept(gallery: Gallery, method: str, fraction: float) -> pd.DataFrame:
+    """How many of an image's boxes are found by what a map keeps, image by image.
+
+    Returns:
+        `covered`, the share of the boxes at least half of which is kept, and `touched`, of those with any pixel kept;
+        whether all are (`all_covered`, `all_touched`), and whether only one is touched (`one_touched`).
+    """
+    shares = boxes_kept(gallery.kept(method, fraction), gallery.pictures.boxes)
+    covered = pd.Series([float((share >= 0.5).double().mean()) for share in shares])
+    touched = pd.Series([float((share > 0).double().mean()) for share in shares])
+    return pd.DataFrame(
+        {
+            "covered": covered,
+            "touched": touched,
+            "all_covered": (covered == 1).astype(float),
+            "all_touched": (touched == 1).astype(float),
+            "one_touched": pd.Series([float((share > 0).sum() == 1) for share in shares]),
+        }
+    )
+
+
+def overlaps_kept(gallery: Gallery, method: str, fractions: Sequence[float]) -> pd.DataFrame:
+    """`iou@30%` and the like (`OVERLAPS`) of each image: what is kept against the union of the boxes."""
+    masks = box_masks(gallery.pictures.boxes, gallery.pictures.images.shape[2:])
+    columns: dict[str, Tensor] = {}
+    for fraction in fractions:
+        overlap = top_fraction_overlap(gallery.explanations[method].maps, masks, fraction)
+        columns |= {f"{measure}@{fraction:.0%}": getattr(overlap, measure) for measure in OVERLAPS}
+    return pd.DataFrame({name: values.numpy() for name, values in columns.items()})
 
 
 def compared(tables: Mapping[str, pd.DataFrame], reference: str) -> dict[str, float]:

@@ -124,7 +124,11 @@ def simulated_values(
     contrasts = np.array(list(leads.values()))
     found = simulate(logits, contrasts, design, rater_sd, image_sd, studies, n_resamples, seed)
     low, high = percentiles(found.estimates)
-    values = {"raters": design.raters, "images": design.images, "answers": design.images * design.per_image}
+    values: dict[str, float] = {
+        "raters": design.raters,
+        "images": design.images,
+        "answers": design.images * design.per_image,
+    }
     for place, name in enumerate(leads):
         values |= {name: 100 * found.truth[place], f"{name}.low": 100 * low[place], f"{name}.high": 100 * high[place]}
         for kind, intervals in (("images", found.over_images), ("both", found.over_both)):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.subject import Subject
-from xcnn.metrics.bootstrap import Interval, interval, paired_difference
+from xcnn.metrics.bootstrap import Difference, Interval, interval, paired_difference
 from xcnn.report.cells import Cell
 from xcnn.report.tables import named
 
@@ -46,7 +46,7 @@ def with_intervals(table: pd.DataFrame) -> dict[str, float]:
     return with_ends([str(column) for column in table], interval(table.to_numpy(float)))
 
 
-def with_ends(columns: Sequence[str], found: Interval) -> dict[str, float]:
+def with_ends(columns: Sequence[str], found: Interval | Difference) -> dict[str, float]:
     """`metric/choice` of each column, and `metric.low/choice`, `metric.high/choice`, the ends of its interval."""
     return {
         named(column, part): float(values[place])

@@ -8,6 +8,7 @@ from xcnn.errors import UserError
 from xcnn.evaluation.subject import Subject
 from xcnn.figures import PartPrototype
 from xcnn.models.protopnet import ProtoPNet
+from xcnn.prototypes import BLOCK_WEIGHTS, EncoderExplanation
 from xcnn.prototypes.codebook import fitted
 
 
@@ -69,3 +70,14 @@ def learnt_parts(subject: Subject, classes: int) -> dict[str, list[PartPrototype
             box += [box[0] + width / columns, box[1] + height / rows]
             found.setdefault(name, []).append(PartPrototype(train.images[image].numpy(), box, f"image {image}"))
     return found
+
+
+def block_shares(method: EncoderExplanation, image: Tensor) -> dict[str, float]:
+    """`share/<block>`: share of the squared norm, in %, that a block has in the normalised and weighted blocks (eq. 8).
+
+    Args:
+        image: bytes (1, C, H, W), whatever it shows.
+    """
+    squared = [BLOCK_WEIGHTS[method.block_weight](part.shape[1]) ** 2 for part in method.encoder.maps(image)]
+    blocks = zip(method.encoder.blocks, squared, strict=True)
+    return {f"share/{block}": 100 * part / sum(squared) for block, part in blocks}

@@ -2,12 +2,15 @@
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from xcnn.attribution import Gradient, TwoGenerators
 from xcnn.data.pictures import PictureBatch
+from xcnn.evaluation.gallery import Gallery
 from xcnn.evaluation.image_rows import differences, image_rows, with_intervals
 from xcnn.evaluation.subject import Subject
+from xcnn.figures import Scale, relevance_grid
 from xcnn.metrics import auc, deletion_curves, energy_inside, fine_detail, iou
 from xcnn.report.cells import Cell
 
@@ -74,3 +77,22 @@ def measure_two_generators(
     if masks is not None:
         values["chance"] = float((masks[masks.flatten(1).amax(1) > 0] > 0).double().mean())
     return rows, values
+
+
+def generated_images(subject: Subject, method: TwoGenerators, pictures: PictureBatch) -> Figure:
+    """Per picture: the similar and the adversarial image, their difference, and that of picture and adversarial."""
+    gallery = Gallery.of(subject, {"": method}, pictures)
+    with torch.no_grad():
+        inputs = subject.normalise(subject.scaled(pictures))
+        similar, adversarial = method.pair(inputs)
+        classes = [subject.classes[each] for each in method.logits(adversarial).argmax(1).tolist()]
+    unit = method.generators.unit
+    maps = {
+        "similar": unit(similar),
+        "adversarial": unit(adversarial),
+        "similar - adversarial": (similar - adversarial).abs().amax(1),
+        "image - adversarial": (inputs - adversarial).abs().amax(1),
+    }
+    looks: list[Scale] = ["picture", "picture", "sequential", "sequential"]
+    rows = gallery.rows({name: each.cpu() for name, each in maps.items()}, {"adversarial": classes})
+    return relevance_grid(rows, dict(zip(maps, looks, strict=True)))

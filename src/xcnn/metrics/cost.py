@@ -158,6 +158,38 @@ def peak_bytes(function: Callable[[], Any], device: torch.device = CPU) -> int:
     return peak
 
 
+def saved_by_autograd(network: nn.Module, images: Tensor) -> int:
+    """Bytes that autograd keeps of a forward pass for the gradients, without the weights and the images."""
+    kept: dict[int, int] = {}
+    images = images.clone()  # which a network may change in place
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers(), images)}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = network(images)
+    del output
+    return sum(size for place, size in kept.items() if place not in own)
+
+
+@torch.no_grad()
+def held_by_walk(method: Any, images: Tensor) -> int:
+    """Bytes that the walk of a method keeps of a forward pass, without the weights and the images."""
+    network = method.network
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers(), images)}
+    recorded = method.walk.forward(images)
+    kept: dict[int, int] = {}
+    for values in recorded.values.values():
+        for name, found in vars(values).items():
+            for tensor in found if isinstance(found, tuple) else (found,):
+                if isinstance(tensor, Tensor) and not name.startswith("_"):
+                    kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    return sum(size for place, size in kept.items() if place not in own)
+
+
 def forward_pass(network: nn.Module, images: Tensor) -> Callable[[], Tensor]:
     """One plain forward pass: what costs are compared with."""
 

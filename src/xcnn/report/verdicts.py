@@ -309,8 +309,9 @@ def claim_within(
     Args:
         row: the cell's.
         metric: name of the quantity in the claim.
-        first, second: what each value is of, and its name in the records, with which the ends of its interval (`.low`,
-            `.high`) go; the second may be a number, such as what chance gives.
+        first, second: what each value is of, and its name in the records; its interval and its paired differences
+            (`metric.low/choice`, `metric.less_<second>/choice`) go with it. The second may be a number, such as what
+            chance gives.
         says, unit, counts: as in `Claim`.
     """
 
@@ -318,8 +319,13 @@ def claim_within(
         if not isinstance(value, str):
             same = {metric: float(value)}
             return replace(row, method=method, mean=same, records=[{**each, "values": same} for each in row.records])
-        names = {named(metric, end): named(value, end) for end in ("", "low", "high")}
-        return renamed(row, {new: old for new, old in names.items() if old in row.mean}, method)
+        name, _, choice = value.partition("/")
+        names = {metric: value}
+        for other in row.mean:
+            start, _, end = other.partition("/")
+            if end == choice and start.startswith(f"{name}."):
+                names[named(metric, start.removeprefix(f"{name}."))] = other
+        return renamed(row, names, method)
 
     return Claim(metric, (first[0], second[0]), (of(*first), of(*second)), says, unit, counts)
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from experiments.deconvolve import image_explanation
-from experiments.deconvolve.image_explanation import explained_image, image_summary
+from experiments.deconvolve.image_explanation import image_summary
 from tests.evaluation.test_feature_maps import CLASSES, TRAINING, by_colour, cell, colours, subject_of
 from xcnn.data.tensors import scale
+from xcnn.evaluation import image_explanation
+from xcnn.evaluation.image_explanation import explained_image
 from xcnn.figures import signed_filters
 from xcnn.language import MeasuredDescriber
 from xcnn.models import conv3

@@ -7,11 +7,10 @@ import torch
 
 from experiments.deconvolve.ablation import summarise as ablation
 from experiments.deconvolve.feature_map_means import comparable, with_all_maps
-from experiments.deconvolve.figure1 import chosen
 from experiments.deconvolve.loss_grid import at_chance, grid_figures
 from experiments.deconvolve.readings import matching, pairs_facts
 from experiments.deconvolve.succinctness import summarise as succinctness
-from experiments.deconvolve.table1 import summarise as table1
+from experiments.deconvolve.table1_page import summarise as table1
 from tests.metrics.test_feature_maps import FILTERS, Channels
 from xcnn.metrics.feature_maps import feature_map_rows, feature_map_values
 from xcnn.report import PaperNumber, Row, Summary, aggregate, compare
@@ -171,14 +170,6 @@ def test_a_reading_matches_if_both_ends_round_to_the_papers() -> None:
 
 
 # Which filters
-
-
-def test_figure_1_shows_filters_that_stay_live() -> None:
-    plain = torch.zeros(5, 2, 2)
-    plain[:, 0, 0] = torch.tensor([1.0, 5, 3, 4, 0])
-    live = torch.tensor([[1, 1, 1, 1, 0], [1, 0, 1, 0, 1], [1, 0, 1, 1, 1]]).bool()
-    assert chosen(plain, live, 3) == [2, 0, 3]  # live under all, the higher peak first; then under two
-    assert chosen(plain, live, 9) == [2, 0, 3, 1]  # the last is not live without the loss
 
 
 def filters(*correlations: float) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from experiments.pixel_ablation_cam.faithfulness import METRICS, NAMED, NEAREST, OTHERS, faithfulness_summary
+from experiments.pixel_ablation_cam.comparisons import NAMED
+from experiments.pixel_ablation_cam.faithfulness_page import METRICS, NEAREST, OTHERS, faithfulness_summary
 from tests.evaluation.test_faithfulness import frames
 from xcnn.evaluation.faithfulness import pool_faithfulness
 from xcnn.report import PaperNumber, aggregate, compare

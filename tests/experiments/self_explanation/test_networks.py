@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from experiments.self_explanation import block_weight, figure1, figure2, subsets, table1, table2, theorem1
-from experiments.self_explanation.networks import Network, by_network, in_columns, of_column, per_class
+from experiments.self_explanation.networks import Network, in_columns, networks_of, of_column, per_class
 from experiments.self_explanation.weights import explanation
 from xcnn.report import PaperNumber, Row, Summary, aggregate, compare
 from xcnn.report.page import Page
@@ -61,7 +61,7 @@ def test_of_several_rows_of_a_method_that_of_its_own_configuration_is_compared()
         row("kmex", 10, 9.0, dataset="other"),
     ]  # fmt: skip
     for order in (rows, rows[::-1]):
-        found = {network.dataset: network for network in by_network(order)}
+        found = {network.dataset: network for network in networks_of(order)}
         assert {method: one.mean["test"] for method, one in found["data"].methods.items()} == {
             "kmex": 2.0, "b4": 4.0, "protopnet": 5.0, "cnn": 6.0, "kmex_1": 7.0, "b34": 8.0,
         }  # fmt: skip
@@ -72,7 +72,7 @@ def test_of_several_rows_of_a_method_that_of_its_own_configuration_is_compared()
 
 def test_the_paper_s_data_come_before_what_stands_in_for_them() -> None:
     def network(dataset: str) -> Network:
-        return by_network([row("cnn", None, 1.0, dataset=dataset)])[0]
+        return networks_of([row("cnn", None, 1.0, dataset=dataset)])[0]
 
     found = in_columns([network("imagenette"), network("mnist"), network("animals")])
     assert found["cub200"] is None and found["mnist"] is not None and not found["mnist"].stands_in

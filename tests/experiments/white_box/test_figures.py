@@ -6,7 +6,7 @@ import pytest
 
 from experiments.white_box import figure6, figure9
 from experiments.white_box.figure4 import SAID, falling, strongest
-from experiments.white_box.map_figures import QUANTITIES
+from xcnn.evaluation.map_appearance import QUANTITIES
 from xcnn.report import aggregate
 from xcnn.report.page import Page
 from xcnn.report.provenance import REPOSITORY

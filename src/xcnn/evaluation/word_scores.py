@@ -1,4 +1,4 @@
-"""What `deconvolve/words` records of each network, and what it makes of the records."""
+"""Words about the live filters of a network's layers, and what a loss adds to their scores (DeConvolve, 4.1)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from xcnn.evaluation.image_rows import with_ends
 from xcnn.evaluation.subject import Subject
 from xcnn.evaluation.words import Responses, Sample, Words, best_words, planted, put_into_words, respond, score_words
 from xcnn.filters import measure_activity, score_filters
 from xcnn.language import Describer
 from xcnn.language.simulate import Scenes, vocabulary
-from xcnn.metrics.bootstrap import bootstrap_means, paired_difference, percentiles
+from xcnn.metrics.bootstrap import Interval, bootstrap_means, paired_difference, percentiles
 from xcnn.metrics.simulation import average_precisions, correlations, label_tests, recalls
-from xcnn.report import Column, Row, Summary, claim
 
 NET = ("pearson_net", "auprc_net")
 TESTED = {"pearson": correlations, "auprc": average_precisions, "recall": recalls}
@@ -91,22 +91,17 @@ def gains(before: Mapping[str, LayerWords], after: Mapping[str, LayerWords], see
         pairs = {}
         for layer in before:
             both = before[layer].rows.index.intersection(after[layer].rows.index)
-            pairs[layer] = [one[layer].rows.loc[both, name].to_numpy() for one in (after, before)]
+            pairs[layer] = [one[layer].rows.loc[both, [name]].to_numpy() for one in (after, before)]
         pairs = {layer: pair for layer, pair in pairs.items() if len(pair[0])}
         each = {layer: paired_difference(pair[0], pair[1], seed=seed) for layer, pair in pairs.items()}
         for layer, one in each.items():
-            values |= _with_ends(f"gain_{name}.{layer}", one.mean, one.low, one.high, len(pairs[layer][0]))
+            values |= with_ends([f"gain_{name}.{layer}"], one) | {f"gain_{name}.{layer}.n": float(len(pairs[layer][0]))}
         if each:
             resampled = [bootstrap_means(a - b, seed=seed + place) for place, (a, b) in enumerate(pairs.values())]
-            low, high = percentiles(np.mean(resampled, axis=0)[:, None])
-            mean, n = fmean(float(one.mean) for one in each.values()), sum(len(pair[0]) for pair in pairs.values())
-            values |= _with_ends(f"gain_{name}", mean, low[0], high[0], n)
+            mean = np.array([fmean(float(one.mean[0]) for one in each.values())])
+            values |= with_ends([f"gain_{name}"], Interval(mean, *percentiles(np.mean(resampled, axis=0))))
+            values[f"gain_{name}.n"] = float(sum(len(pair[0]) for pair in pairs.values()))
     return values
-
-
-def _with_ends(name: str, mean: Any, low: Any, high: Any, n: int) -> dict[str, float]:
-    ends = {"": mean, ".low": low, ".high": high, ".n": n}
-    return {f"{name}{end}": float(value) for end, value in ends.items()}
 
 
 def examples(before: LayerWords, after: LayerWords, n: int) -> list[dict[str, Any]]:
@@ -162,56 +157,3 @@ def label_test_values(held_out: Sample, like: LayerWords, noise: float = 0.1, fe
     actual = (chosen + noise * torch.randn(chosen.shape, generator=generator)).relu()
     found = {name: label_tests(chosen > 0.5, actual, score) for name, score in TESTED.items()}
     return {f"{test}_{name}": value for name, tests in found.items() for test, value in tests._asdict().items()}
-
-
-# What the page needs
-
-
-def words_summary(rows: Sequence[Row]) -> Summary:
-    """The verdict is on CIFAR-10, the paper's data: whether the words' relevance is higher with the loss.
-
-    One seed has no spread over networks, so that a verdict needs two.
-    """
-    columns = [
-        Column("accuracy", "test accuracy"),
-        Column("dead", "dead filters"),
-        Column("pearson", "correlation"),
-        Column("pearson_shuffled", "shuffled"),
-        Column("pearson_net", "less shuffled"),
-        Column("auprc", "precision"),
-        Column("auprc_net", "precision, less shuffled"),
-        Column("which", "which images"),
-        Column("supported", "claims supported"),
-    ]
-    groups: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in rows:
-        settings = row.settings
-        chosen = groups.setdefault((row.dataset, settings["words"]), {})
-        if row.method not in chosen or row.n > chosen[row.method].n:
-            chosen[row.method] = row
-    claims = [
-        claim(
-            [*group.values()],
-            "pearson_net",
-            "literal",
-            "plain",
-            "higher",
-            counts=dataset == "cifar10" and min(group["plain"].n, group["literal"].n) > 1,
-        )
-        for (dataset, _), group in groups.items()
-        if {"plain", "literal"} <= group.keys()
-    ]
-    asked = {words for _, words in groups}
-    return Summary(
-        "DeConvolve, section 4.1: the relevance of the words",
-        columns=columns,
-        claims=claims,
-        facts={
-            "groups": [
-                {"dataset": dataset, "words": words, "rows": group} for (dataset, words), group in groups.items()
-            ],
-            "model_ran": bool(asked - {"measured"}),
-            "layers": rows[0].settings["layers"],
-            "claim_digits": 3,
-        },
-    )

@@ -1,39 +1,12 @@
-"""What `deconvolve/explanations` records of the three texts, and what it makes of the records."""
+"""The page of `deconvolve/explanations`: three texts, and whether sign and rank agree more than by chance."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from xcnn.evaluation.explanations import ImageExplanation
-from xcnn.evaluation.selection import ImageChoice
-from xcnn.report import Column, Row, Summary
+from xcnn.report import Column, PaperNumber, Row, Summary
 
 
-def shown_text(choice: ImageChoice, found: ImageExplanation) -> dict[str, Any]:
-    """A text, its buckets, and what the removal of each named filter does."""
-    words = found.explanation
-    return {
-        "image": choice.index,
-        "label": choice.label,
-        "predicted": choice.predicted,
-        "probability": round(float(choice.probabilities.max()), 4),
-        "text": words.text,
-        "neutral": len(words.neutral),
-        "buckets": [
-            {
-                "side": side,
-                "score": round(sentence.score, 4),
-                "filters": len(sentence.filters),
-                "named": list(sentence.named),
-                "effect": round(float(found.effects[list(sentence.named)].mean()), 4),
-                "text": sentence.text,
-            }
-            for side, sentences in (("for", words.positive), ("against", words.negative))
-            for sentence in sentences
-        ],
-    }
-
-
-def explanations_summary(rows: Sequence[Row]) -> Summary:
+def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     """The verdict is on CIFAR-10 with the paper's loss: whether sign and rank agree more than by chance."""
     columns = [
         Column("accuracy", "test accuracy"),

@@ -1,6 +1,6 @@
-"""Filters of two trainings in pairs on one image: explained, drawn, and what is recorded of them (table 1)."""
+"""Filters of two trainings in pairs on one image: matched, explained, drawn (DeConvolve, table 1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,8 @@ from torch import Tensor
 from xcnn.evaluation.filters import ExplainedFilter, FilterExplainer
 from xcnn.evaluation.selection import ImageChoice
 from xcnn.figures import BeforeAfter, filter_comparison
+from xcnn.filters import filter_correlation, match_filters, paired
 from xcnn.training import area
-
-ENDS = {"index": "_index", "correlation": ""}  # of the names of values, by how the filters are matched
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,6 @@ class FilterPairs:
         """The pairs of these filters, explained for the image's class."""
         pairs = [(before.explain(choice, choice.label, b), after.explain(choice, choice.label, a)) for b, a in chosen]
         return cls(choice, pairs, after.threshold)
-
-    def figure(self, title: str) -> Figure:
-        return filter_comparison(
-            [BeforeAfter(self.choice.image, b.view, a.view) for b, a in self.pairs], title, self.threshold
-        )
 
     def areas(self) -> tuple[float, float]:
         """Mean area of the filters' maps before and after; a silent one has 0."""
@@ -62,15 +56,30 @@ class FilterPairs:
         ]
 
 
-def matchings(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each matching of a record: its filters, and their mean area before and after. Older records have one."""
-    found = record["details"].get("matchings") or {"correlation": record["details"]["filters"]}
-    return [
-        {
-            "name": name,
-            "filters": filters,
-            "areas": [record["values"][f"{when}{ENDS[name]}"] for when in ("area_before", "area")],
-            "correlations": sorted(pair["correlation"] for pair in filters),
-        }
-        for name, filters in found.items()
-    ]
+def pairs_figure(found: Sequence[FilterPairs], title: str) -> Figure:
+    """All pairs before and after, each on its image."""
+    rows = [BeforeAfter(pairs.choice.image, b.view, a.view) for pairs in found for b, a in pairs.pairs]
+    return filter_comparison(rows, title, found[0].threshold)
+
+
+def matched_pairs(
+    before: FilterExplainer, after: FilterExplainer, choice: ImageChoice, images: Tensor, top: int
+) -> tuple[dict[str, FilterPairs], Tensor]:
+    """Pairs of filters matched by `index` and by `correlation`, half chosen by the score before and half by that after.
+
+    Args:
+        images: (n, C, H, W) in [0, 1], over which filters are correlated.
+        top: number of pairs.
+
+    Returns:
+        The pairs by how they are matched, and the correlations (K, K) of filters before with those after.
+    """
+    with torch.inference_mode():
+        old, new = (side.split.trunk(images) for side in (before, after))
+    partners = {"index": torch.arange(new.shape[1]), "correlation": match_filters(new, old)[0]}
+    first, second = (side.ranked(choice.image, choice.label) for side in (before, after))
+    found = {
+        name: FilterPairs.explained(before, after, choice, paired(first, second, partner, top))
+        for name, partner in partners.items()
+    }
+    return found, filter_correlation(old, new)
