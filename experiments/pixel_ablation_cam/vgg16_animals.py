@@ -13,14 +13,13 @@ Deviations: VGG-16 with BatchNorm and a classifier of 512 units in place of 4096
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from experiments.pixel_ablation_cam.kept_weights import restore, save_network, weights_file
-from xcnn.data.tensors import Labelled, TensorDataModule, drawn
+from xcnn.data.tensors import Labelled, drawn
+from xcnn.evaluation.predictions import top_shares
 from xcnn.fingerprint import file_hash
 from xcnn.launch import Setup, launch
-from xcnn.models import Preprocessing
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 
 ORIGIN = "trained in this repository"
@@ -31,27 +30,16 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     run, path = setup.trained(), weights_file(setup)
     save_network(run.network, path, ORIGIN)
     kept = setup.model(weights=path)
-    preprocessing = setup.preprocessing
-    assert preprocessing is not None
     sample = drawn(run.data.train, min(options.train_sample, len(run.data.train)), options.seed, "train_sample")
-    values = {
-        **top(kept, run.data, run.data.test, preprocessing),
-        **{f"train_{name}": value for name, value in top(kept, run.data, sample, preprocessing).items()},
-        "accuracy_float32": top(run.network, run.data, run.data.test, preprocessing)["accuracy"],
-    }
+
+    def top(network: nn.Module, images: Labelled) -> list[float]:
+        return top_shares(lambda batch: network(run.normalise(batch)), run.data, images, (1, 5))
+
+    values = dict(zip(("accuracy", "top5"), top(kept, run.data.test), strict=True))
+    values |= dict(zip(("train_accuracy", "train_top5"), top(kept, sample), strict=True))
+    values["accuracy_float32"] = top(run.network, run.data.test)[0]
     details = {"train_sample": len(sample), "train": len(run.data.train), "file": path.name, "kept_as": "float16"}
     return replace(run, weights=file_hash(path)).measured(values, details=details)
-
-
-@torch.inference_mode()
-def top(network: nn.Module, data: TensorDataModule, images: Labelled, preprocessing: Preprocessing) -> dict[str, float]:
-    """Share of the images whose class is the network's first choice, and among its first five."""
-    hits = torch.zeros(2, dtype=torch.int64)
-    for batch, labels in data.loader(images, batch_size=256):
-        ranked: Tensor = network(preprocessing.normalise(batch)).topk(5).indices == labels[:, None]
-        hits += torch.stack([ranked[:, :1].sum(), ranked.sum()])
-    accuracy, top5 = (hits / len(images)).tolist()
-    return {"accuracy": accuracy, "top5": top5}
 
 
 def keep(setup: Setup) -> None:

@@ -12,51 +12,31 @@ Deviations: the convolutions come from a public package and may have been fine-t
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from experiments.pixel_ablation_cam.kept_weights import restore, save_network, weights_file
-from xcnn.data.tensors import Labelled, TensorDataModule
-from xcnn.fingerprint import file_hash, fingerprint
+from experiments.pixel_ablation_cam.kept_weights import head_of, restore, save_network, trained_head, weights_file
+from xcnn.evaluation.predictions import top_shares
+from xcnn.fingerprint import file_hash
 from xcnn.launch import Setup, launch
 from xcnn.models import weights_provenance
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
-from xcnn.report.provenance import provenance
-from xcnn.training import Classifier, FeatureData, fit
 
 ORIGIN = "ImageNet convolutions from a public package, classifier trained in this repository"
-
-
-def trained_head(setup: Setup) -> tuple[nn.Module, nn.Module, FeatureData, dict[str, Any]]:
-    """The network with its head trained, the head, the features that it was trained on, and the training's record."""
-    options = setup.options
-    torch.manual_seed(options.seed)
-    network = setup.model().to(memory_format=torch.channels_last)
-    data = setup.features(network, options.cam_layer)
-    head = nn.Sequential(network.get_submodule("avgpool"), nn.Flatten(), network.get_submodule("classifier"))
-    module = Classifier(head, setup.optimizer(), options.training.data_term, schedule=setup.schedule())
-    made = {key: setup.settings[key] for key in ("model", "training", "data", "trainer", "preprocessing", "seed")}
-    made |= {"features": data.manifest, "layer": options.cam_layer}
-    folder = Path(options.paths.runs) / "trainings" / fingerprint(made)
-    record = fit(
-        module, data, folder, settings=made, provenance=provenance(),
-        max_epochs=options.training.max_epochs, seed=options.seed, accelerator=options.trainer.accelerator,
-        precision=options.trainer.precision, progress=options.trainer.progress, select=options.training.select,
-    )  # fmt: skip
-    return network.eval(), head.eval(), data, record
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
     network, head, data, record = trained_head(setup)
     path = weights_file(setup)
     save_network(network, path, ORIGIN)
-    values = {f"{name}accuracy": right(head, data, part) for name, part in (("train_", data.train), ("val_", data.val))}
-    values["accuracy_float32"] = right(head, data, data.test)
-    kept = setup.model(weights=path, holds="network")
-    values["accuracy"] = right(kept.get_submodule("classifier"), data, data.test, kept.get_submodule("avgpool"))
+    kept = head_of(setup.model(weights=path, holds="network")).eval()
+    values = {
+        f"{name}accuracy{kind}": top_shares(one, data, part)[0]
+        for name, kind, one, part in (
+            ("train_", "", head, data.train),
+            ("val_", "", head, data.val),
+            ("", "_float32", head, data.test),
+            ("", "", kept, data.test),
+        )
+    }
     return Measured(
         values,
         len(data.test),
@@ -74,16 +54,6 @@ def measure(setup: Setup, cell: Cell) -> Measured:
             "convolutions": file_hash(setup.options.model.weights),
         },
     )
-
-
-@torch.inference_mode()
-def right(head: nn.Module, data: TensorDataModule, part: Labelled, pool: nn.Module | None = None) -> float:
-    """Share of the images whose class is the head's first choice, from their features."""
-    hits = 0
-    for batch, labels in data.loader(part, batch_size=256):
-        features: Tensor = batch if pool is None else pool(batch).flatten(1)
-        hits += int((head(features).argmax(1) == labels).sum())
-    return hits / len(part)
 
 
 def keep(setup: Setup) -> None:

@@ -24,8 +24,7 @@ GROUND = 0  # its modules may import each other; those of any later rank may not
 SEES_HYDRA = ("launch", "apps")
 LONGEST_MODULE, LONGEST_EXPERIMENT = 400, 80  # lines
 LONGER: dict[str, str] = {  # experiments that may have more, each with its reason
-    "pixel_ablation_cam/vgg16_imagenette.py": "in work",
-    "visual_revelations/surrogates.py": "in work",
+    "visual_revelations/shortcut.py": "asks four kinds of explanation about the same networks in one cell",
 }
 NAMED_AFTER_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
 

@@ -1,12 +1,12 @@
 """What a network, or the prototypes that explain it, predict of all training and test images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from xcnn.data.tensors import Labelled
+from xcnn.data.tensors import Labelled, TensorDataModule
 from xcnn.evaluation.subject import Subject
 from xcnn.prototypes import Columns
 from xcnn.report.cells import Cell
@@ -18,6 +18,25 @@ def accuracy(subject: Subject) -> float:
     batches, normalise = subject.data.test_dataloader(), subject.normalise
     right = sum(int((subject.network(normalise(images)).argmax(1) == labels).sum()) for images, labels in batches)
     return right / len(subject.data.test)
+
+
+@torch.inference_mode()
+def top_shares(
+    network: Callable[[Tensor], Tensor], data: TensorDataModule, part: Labelled, first: Sequence[int] = (1,)
+) -> list[float]:
+    """Shares of the images whose class is among the network's first choices.
+
+    Args:
+        network: a batch of the data set's loader to logits: images in [0, 1], or features where the data are these.
+        data: the data set of the images.
+        part: the images.
+        first: numbers of choices.
+    """
+    hits = torch.zeros(len(first), dtype=torch.int64)
+    for batch, labels in data.loader(part, batch_size=256):
+        ranked = network(batch).topk(max(first)).indices == labels[:, None]
+        hits += torch.stack([ranked[:, :n].sum() for n in first])
+    return [float(share) for share in hits / len(part)]
 
 
 @torch.no_grad()
