@@ -35,8 +35,11 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     images = torch.randn(part.images, 3, part.side, part.side, generator=draw)
     warnings.filterwarnings("ignore", module="captum")  # it sets hooks and takes gradients, as it should
     failed: dict[str, str] = {}
-    find = exactness if options.part == "exact" else costs
-    values = find(options, network, images, failed)
+    if options.part == "exact":
+        values = exactness(options.network, network, images, failed)
+    else:
+        rounds, layer = (part.rounds, part.rounds_of_slow), part.layers[options.network]
+        values = costs(options.network, network, layer, images, part.slow, rounds, failed)
     tools = {name: version(name) for name in ("captum", "zennit")}
     details = {"failed": failed, "tools": tools, "threads": options.threads, "torch": version("torch")}
     return Measured(values, len(images), {"name": "noise", "manifest": f"seed {options.seed}"}, details=details)

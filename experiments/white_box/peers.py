@@ -1,7 +1,7 @@
 """Captum's and zennit's methods beside ours, each on a copy of the network of its own: their hooks may stay behind."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -136,46 +136,60 @@ def _zennit(network: nn.Module, images: Tensor, composite: Any, top: Callable[[T
     return relevance.detach()
 
 
-def exactness(options: Any, network: nn.Module, images: Tensor, failed: dict[str, str]) -> dict[str, float]:
-    """Of each tool: sum of relevance over the output, and error, on the network without biases in float64."""
+def exactness(name: str, network: nn.Module, images: Tensor, failed: dict[str, str]) -> dict[str, float]:
+    """Of each tool: sum of relevance over the output, and error, on the network without biases in float64.
+
+    Args:
+        name: of the network.
+        failed: where a method's error is left, by `<method>/<tool>`.
+    """
     network, images, targets = without_biases(network).double(), images.double(), torch.arange(len(images))
     scores = network(images).detach().gather(1, targets[:, None])[:, 0]
-    tools = exact(options.network, network, images, targets)
-    found = {name: tried(name, run, failed) for name, run in tools.items()}
-    relevance = {name: each for name, each in found.items() if each is not None}
+    tools = exact(name, network, images, targets)
+    found = {each: _tried(each, run, failed) for each, run in tools.items()}
+    relevance = {each: values for each, values in found.items() if values is not None}
     return relevance_errors(relevance, images, Gradient(network).relevance(images, targets), scores)
 
 
-def costs(options: Any, network: nn.Module, images: Tensor, failed: dict[str, str]) -> dict[str, float]:
-    """Of each method of each tool: forward passes; of ours the memory as well."""
-    part, values = options.costs, dict[str, float]()
-    methods = ours(network, part.layers[options.network], images)
+def costs(
+    name: str,
+    network: nn.Module,
+    layer: str,
+    images: Tensor,
+    slow: Sequence[str],
+    rounds: tuple[int, int],
+    failed: dict[str, str],
+) -> dict[str, float]:
+    """Of each method of each tool: forward passes; of ours the memory as well.
+
+    Args:
+        name: of the network.
+        layer: of FEM.
+        slow: methods that are run fewer times, and whose memory is not measured.
+        rounds: of all others, and of these.
+        failed: where a method's error is left, by `<tool>/<method>`.
+    """
+    methods, values = ours(network, layer, images), dict[str, float]()
     functions: dict[str, Callable[[], Any]] = {
-        f"ours/{name}": partial(each, images, 1) for name, each in methods.items()
+        f"ours/{method}": partial(each, images, 1) for method, each in methods.items()
     }
-    for tool, runs in timed(options.network, network, images).items():
-        functions |= {f"{tool}/{name}": run for name, run in runs.items()}
-    functions = {
-        name: run for name, run in functions.items() if _slow(name, part) or tried(name, run, failed) is not None
-    }
+    for tool, runs in timed(name, network, images).items():
+        functions |= {f"{tool}/{method}": run for method, run in runs.items()}
+    late = {each: run for each, run in functions.items() if each.partition("/")[2] in slow}
+    quick = {each: run for each, run in functions.items() if each not in late and _tried(each, run, failed) is not None}
     forward = forward_pass(network, images)
-    for slow, rounds in ((False, part.rounds), (True, part.rounds_of_slow)):
-        chosen = {name: run for name, run in functions.items() if _slow(name, part) == slow}
-        values |= {f"time/{name}": ratio for name, ratio in processor_ratios(chosen, forward, rounds).items()}
+    for n, chosen in zip(rounds, (quick, late), strict=True):
+        values |= {f"time/{each}": ratio for each, ratio in processor_ratios(chosen, forward, n).items()}
     saved, gradients = saved_by_autograd(network, images), peak_bytes(functions["ours/gradient"])
-    for name, method in methods.items():
-        if isinstance(method, WalkMethod):
-            values[f"held/{name}"] = held_by_walk(method, images) / saved
-        if name not in part.slow:
-            values[f"peak/{name}"] = peak_bytes(functions[f"ours/{name}"]) / gradients
+    for method, each in methods.items():
+        if isinstance(each, WalkMethod):
+            values[f"held/{method}"] = held_by_walk(each, images) / saved
+        if method not in slow:
+            values[f"peak/{method}"] = peak_bytes(functions[f"ours/{method}"]) / gradients
     return values
 
 
-def _slow(name: str, part: Any) -> bool:
-    return name.partition("/")[2] in part.slow
-
-
-def tried(name: str, run: Callable[[], Any], failed: dict[str, str]) -> Any:
+def _tried(name: str, run: Callable[[], Any], failed: dict[str, str]) -> Any:
     """What a method gives; None where it fails, as a tool may on any network in any way."""
     try:
         return run()
