@@ -4,8 +4,9 @@ Paper:      Boubekki & Clemmensen 2026, figure 1 and section 3.3.
 Command:    make self-explanation-figure1
 Reports:    pictures of one woodpecker of CUB-200.
 Cost:       the trainings and prototypes of `make self-explanation-table2` (shared), then a minute a cell on a CPU.
-Deviations: other data (table 2). The paper does not say how it chose its image: the first test image of a class that
-            the network and both explanations get right, or any by `figure.picture=<id>`.
+Deviations: other data (table 2); of CUB-200 half of the classes, by a ResNet-18 that keeps its ImageNet weights. The
+            paper does not say how it chose its image: the first test image of a class that the network and both
+            explanations get right, or any by `figure.picture=<id>`.
 """
 
 from collections.abc import Sequence

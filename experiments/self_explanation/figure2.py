@@ -5,8 +5,9 @@ Command:    make self-explanation-figure2
 Reports:    a picture of CUB-200's twenty sparrow classes: columns are rarely near their class, KMEx's prototypes are.
 Cost:       the trainings of `make self-explanation-table2` (shared), then one to two minutes a cell on 2 CPU cores.
 Deviations: other data (table 2), by any named group of classes (`figure.group`): of CUB-200 the classes 113 to 132,
-            because it has 21 sparrows and the paper says twenty. UMAP with its own defaults, seeded, fitted on training
-            embeddings; it only draws. What it shows is counted in the space of the embeddings.
+            because it has 21 sparrows and the paper says twenty; five of them are among the 100 classes at hand, whose
+            network is a ResNet-18 that keeps its ImageNet weights. UMAP with its own defaults, seeded, fitted on
+            training embeddings; it only draws. What it shows is counted in the space of the embeddings.
 """
 
 from collections.abc import Sequence
