@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from xcnn.data.tensors import Labelled
 from xcnn.errors import UserError
+from xcnn.evaluation.image_rows import differences, with_intervals
 from xcnn.evaluation.subject import Subject
 from xcnn.fingerprint import fingerprint
 from xcnn.surrogates import LastFeatures, Surrogate, View
@@ -90,9 +93,10 @@ def measure_surrogate(
 
     Returns:
         A function of what is seen, the view and the classes' names that gives values and details. Values: `fidelity`
-        and `accuracy` on test images, `size` and `seconds` of a fit, `.../<i>` of the i-th of the sizes; of controls
-        `fidelity/majority` (the class that the network gives most), `fidelity/shuffled` (fitted on shuffled decisions),
-        `fidelity/head` (the rest of the network on the features), and `accuracy/network`.
+        and `accuracy` on test images, with intervals over them (`fidelity.low`), `size` and `seconds` of a fit,
+        `.../<i>` of the i-th of the sizes; of controls `fidelity/majority` (the class that the network gives most),
+        `fidelity/shuffled` (fitted on shuffled decisions), `fidelity/head` (the rest of the network on the features),
+        and `accuracy/network`; and the differences to the first two, `fidelity.less_majority`, paired over images.
     """
 
     def measured(
@@ -104,11 +108,9 @@ def measure_surrogate(
             return make(**{grows: value}).fit_rows(train.rows, decided, view.names, classes)
 
         def told(surrogate: Surrogate, suffix: str = "") -> dict[str, float]:
-            predicted = surrogate.predict_rows(test.rows)
-            return {
-                f"fidelity{suffix}": _share(predicted, test.decided),
-                f"accuracy{suffix}": _share(predicted, test.labels),
-                f"size{suffix}": surrogate.size,
+            hits = _hits(surrogate.predict_rows(test.rows), test)
+            return {f"{name}{suffix}": float(hit.mean()) for name, hit in hits.items()} | {
+                f"size{suffix}": surrogate.size
             }
 
         values: dict[str, float] = {}
@@ -116,11 +118,24 @@ def measure_surrogate(
             values |= told(fit(value, train.decided), f"/{place}")
         started = time.perf_counter()
         main = fit(size, train.decided)
-        values |= {"seconds": time.perf_counter() - started, **told(main)}
-        values["fidelity/train"] = _share(main.predict_rows(train.rows), train.decided)
-        values |= _controls(parts, view)
+        values |= {"seconds": time.perf_counter() - started, "size": main.size}
+        values["fidelity/train"] = float(_hits(main.predict_rows(train.rows), train)["fidelity"].mean())
         order = torch.from_numpy(np.random.default_rng(seed).permutation(len(train.decided)))
-        values["fidelity/shuffled"] = told(fit(size, train.decided[order]))["fidelity"]
+        predicted = {
+            "": main.predict_rows(test.rows),
+            "/majority": torch.full_like(test.decided, int(train.decided.bincount().argmax())),
+            "/shuffled": fit(size, train.decided[order]).predict_rows(test.rows),
+            "/network": test.decided,
+        }
+        if isinstance(view, LastFeatures):
+            predicted["/head"] = view.decided(test.rows)
+        rows = pd.DataFrame(
+            {f"{name}{who}": hit for who, each in predicted.items() for name, hit in _hits(each, test).items()}
+        )
+        values |= with_intervals(rows)
+        for control in ("majority", "shuffled"):
+            other = rows[[f"fidelity/{control}"]].set_axis(["fidelity"], axis=1)
+            values |= differences(rows[["fidelity"]], other, f"less_{control}")
         printed = fit(shown, train.decided)
         reasoning = printed.explain_row(test.rows[0])
         details = {
@@ -141,18 +156,7 @@ def measure_surrogate(
     return measured
 
 
-def _controls(parts: Mapping[str, Seen], view: View) -> dict[str, float]:
-    train, test = parts["train"], parts["test"]
-    majority = torch.full_like(test.decided, int(train.decided.bincount().argmax()))
-    found = {
-        "fidelity/majority": _share(majority, test.decided),
-        "accuracy/majority": _share(majority, test.labels),
-        "accuracy/network": _share(test.decided, test.labels),
-    }
-    if isinstance(view, LastFeatures):
-        found["fidelity/head"] = _share(view.decided(test.rows), test.decided)
-    return found
-
-
-def _share(found: Tensor, expected: Tensor) -> float:
-    return float((found == expected).double().mean())
+def _hits(predicted: Tensor, part: Seen) -> dict[str, NDArray[np.float64]]:
+    """Of each image, whether the class is the one that the network decided, and whether it is the label: (N,) each."""
+    expected = {"fidelity": part.decided, "accuracy": part.labels}
+    return {name: (predicted == each).double().numpy() for name, each in expected.items()}

@@ -36,6 +36,10 @@ def test_page_of_trees_and_rules_and_what_they_see_is_computed_once(
     assert len(found) == 6
     values = found["shapes-conv3-tree-features-s0"]["values"]
     assert values["fidelity/head"] == 1  # what follows the features is the network's own
+    assert values["fidelity/network"] == 1 and values["accuracy/network"] == values["accuracy/head"]
+    assert values["fidelity.low"] <= values["fidelity"] <= values["fidelity.high"]
+    gain = values["fidelity"] - values["fidelity/majority"]
+    assert values["fidelity.less_majority"] == pytest.approx(gain)
     assert values["size"] == 4 and values["fidelity"] >= values["fidelity/0"] - 0.2
     # Rows of three views and the network's decisions, of two parts each.
     assert len(list((places / "runs/features").glob("*/settings.json"))) == 8
