@@ -23,8 +23,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     ]
     groups: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
-        settings = row.settings
-        chosen = groups.setdefault((row.dataset, settings["words"]), {})
+        chosen = groups.setdefault((row.dataset, row.settings["words"]), {})
         if row.method not in chosen or row.n > chosen[row.method].n:
             chosen[row.method] = row
     claims = [

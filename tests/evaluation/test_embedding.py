@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import nn
 
 from xcnn.data import Shapes
-from xcnn.evaluation.embedding import class_marks, group_embeddings
+from xcnn.errors import UserError
+from xcnn.evaluation.embedding import class_marks, class_places, group_embeddings
 from xcnn.evaluation.subject import Subject
 from xcnn.models import conv3
 from xcnn.prototypes import Columns, Encoder, KMEx
@@ -37,3 +39,11 @@ def test_marks_are_of_the_chosen_classes_and_columns_get_their_class_s_norm() ->
     assert torch.cosine_similarity(rescaled, encoder.columns[chosen]).allclose(torch.ones(2))
     points, classes = marks["KMEx"]
     assert classes.tolist() == [0, 0, 1, 1] and torch.equal(points, method.codebook.prototypes[[4, 5, 10, 11]])  # type: ignore[union-attr]
+
+
+def test_places_of_named_classes() -> None:
+    data = Shapes(n_train=10, n_test=10)
+    assert class_places(data, [data.classes[4], data.classes[2]]).tolist() == [2, 4]
+    assert class_places(data, None).tolist() == list(range(len(data.classes)))
+    with pytest.raises(UserError, match="shapes has no class 'zebra'; there are: house"):
+        class_places(data, ["car", "zebra"])

@@ -3,11 +3,13 @@
 import math
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from tests.evaluation.test_feature_maps import by_colour, colours, subject_of
-from xcnn.evaluation.explanations import ImageExplanation, agreement, explain_image, removal_effects
+from xcnn.evaluation.explanations import ImageExplanation, agreement, beside_controls, explain_image, removal_effects
 from xcnn.evaluation.filters import FilterExplainer
 from xcnn.evaluation.selection import choose_image
 from xcnn.language import MeasuredDescriber
@@ -78,3 +80,21 @@ def test_sign_and_rank_in_numbers() -> None:
     assert turned["sign"] == 0.25 and turned["rank"] == -1
     nothing = agreement(stated(scores, effects, ([], [])), split, 3, torch.Generator().manual_seed(0))
     assert all(math.isnan(nothing[name]) for name in ("sign", "rank", "fall_for", "rise_random"))
+
+
+def rows_of_images(n: int = 40) -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    names = ("named", "sign", "sign_live", "sign_other", "sign_chance", "rank", "rank_live", "rank_other")
+    moved = ("fall_for", "fall_random", "rise_against", "rise_random")
+    frame = pd.DataFrame({name: generator.random(n) for name in (*names, *moved)})
+    frame["sign"] = frame["sign_chance"] + 0.2
+    frame.loc[3, "rank"] = np.nan
+    return frame.assign(image=range(n))
+
+
+def test_intervals_are_over_images_and_differences_paired() -> None:
+    rows = rows_of_images()
+    found = beside_controls(rows)
+    assert found["rank"] == pytest.approx(rows["rank"].mean()) and "image" not in found
+    assert found["rank.low"] < found["rank"] < found["rank.high"]
+    assert [found[f"sign-sign_chance{end}"] for end in ("", ".low", ".high")] == pytest.approx([0.2] * 3)

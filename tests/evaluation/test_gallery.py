@@ -15,7 +15,7 @@ from tests.evaluation.test_feature_maps import CLASSES, LABELS, SHOWN, by_colour
 from xcnn.attribution import ActivationSum, GradCAM
 from xcnn.data.pictures import PictureTensors
 from xcnn.errors import UserError
-from xcnn.evaluation.gallery import Gallery, boxes_kept, compared, correlation
+from xcnn.evaluation.gallery import Gallery, boxes_kept, compared, correlation, instances_kept, overlaps_kept
 from xcnn.evaluation.selection import Rule, choose, select_images
 from xcnn.evaluation.subject import Subject
 
@@ -190,6 +190,38 @@ def test_share_of_each_box_that_is_kept() -> None:
     ]
     found = boxes_kept(kept, boxes)
     assert [share.tolist() for share in found] == [[6 / 24, 1 / 4, 0, 1], []]  # the last box holds no pixel's centre
+
+
+def test_instances_that_a_map_keeps() -> None:
+    left_half = torch.zeros(2, 4, 4, dtype=torch.bool)
+    left_half[:, :, :2] = True
+    boxes = [torch.tensor([[0.0, 0, 2, 4], [2, 0, 4, 4]]), torch.tensor([[0.0, 0, 2, 4], [1, 0, 3, 4], [0, 0, 4, 1]])]
+    shown = SimpleNamespace(kept=lambda method, fraction: left_half, pictures=SimpleNamespace(boxes=boxes))
+    found = instances_kept(shown, "grad_cam", 0.5)  # type: ignore[arg-type]
+    assert found.to_dict("list") == {
+        "covered": [0.5, 1.0],  # half of a box is enough
+        "touched": [0.5, 1.0],
+        "all_covered": [0.0, 1.0],
+        "all_touched": [0.0, 1.0],
+        "one_touched": [1.0, 0.0],
+    }
+
+
+def test_overlaps_of_what_a_map_keeps() -> None:
+    maps = torch.arange(16.0).flip(0).reshape(1, 4, 4)  # from the top down
+    pictures = SimpleNamespace(images=torch.zeros(1, 3, 4, 4), boxes=[torch.tensor([[0.0, 0, 4, 2]])])
+    shown = SimpleNamespace(explanations={"cam": SimpleNamespace(maps=maps)}, pictures=pictures)
+    found = overlaps_kept(shown, "cam", [0.25, 0.75])  # type: ignore[arg-type]
+    assert found.iloc[0].to_dict() == pytest.approx(
+        {
+            "precision@25%": 1,
+            "recall@25%": 0.5,
+            "iou@25%": 0.5,
+            "precision@75%": 2 / 3,
+            "recall@75%": 1,
+            "iou@75%": 2 / 3,
+        }
+    )
 
 
 def test_methods_against_the_reference_picture_by_picture() -> None:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from experiments.deconvolve import explanations_page, words_page
+from tests.evaluation.test_explanations import rows_of_images
 from tests.experiments.deconvolve.test_pages import record, rendered
 from xcnn.evaluation.explanations import beside_controls
 from xcnn.report import aggregate
@@ -73,24 +72,6 @@ def test_shapes_alone_are_not_comparable_and_a_language_models_words_stand_besid
 
 
 # Explanations
-
-
-def rows_of_images(n: int = 40) -> pd.DataFrame:
-    generator = np.random.default_rng(0)
-    names = ("named", "sign", "sign_live", "sign_other", "sign_chance", "rank", "rank_live", "rank_other")
-    moved = ("fall_for", "fall_random", "rise_against", "rise_random")
-    frame = pd.DataFrame({name: generator.random(n) for name in (*names, *moved)})
-    frame["sign"] = frame["sign_chance"] + 0.2
-    frame.loc[3, "rank"] = np.nan
-    return frame.assign(image=range(n))
-
-
-def test_intervals_are_over_images_and_differences_paired() -> None:
-    rows = rows_of_images()
-    found = beside_controls(rows)
-    assert found["rank"] == pytest.approx(rows["rank"].mean()) and "image" not in found
-    assert found["rank.low"] < found["rank"] < found["rank.high"]
-    assert [found[f"sign-sign_chance{end}"] for end in ("", ".low", ".high")] == pytest.approx([0.2] * 3)
 
 
 @pytest.mark.parametrize(("shift", "verdict"), [(0.0, "Reproduced"), (-1.5, "Not reproduced")])
