@@ -43,6 +43,7 @@ def test_marks_are_of_the_chosen_classes_and_columns_get_their_class_s_norm() ->
 
 def test_places_of_named_classes() -> None:
     data = Shapes(n_train=10, n_test=10)
+    data.setup()
     assert class_places(data, [data.classes[4], data.classes[2]]).tolist() == [2, 4]
     assert class_places(data, None).tolist() == list(range(len(data.classes)))
     with pytest.raises(UserError, match="shapes has no class 'zebra'; there are: house"):
