@@ -34,7 +34,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     subject = setup.explained()
     network = subject.network
     images = subject.normalise(subject.scaled(subject.pictures.read(range(options.batch))))
-    methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in options.methods}
+    methods = setup.attributions(subject, options.methods)
     calls = {name: partial(method.explain, images) for name, method in methods.items()}
     values, found = beside_forward(network, images, calls, options.repeats)
     package, channels = package_values(

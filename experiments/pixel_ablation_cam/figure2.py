@@ -25,7 +25,7 @@ from xcnn.report import Cell, Measured, PaperNumber, Row, Summary, claim
 def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
     subject, figure = setup.explained(), options.figure
-    methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in figure.methods}
+    methods = setup.attributions(subject, figure.methods)
     gallery = Gallery.of(subject, methods, select_images([subject], figure.rules, figure.pictures))
     maps = {name: explanation.maps for name, explanation in gallery.explanations.items()}
     left = {name: gallery.retained_confidence(name, figure.fraction) for name in methods}

@@ -31,9 +31,7 @@ METRICS: dict[str, Better] = {
 def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
     subject, figure = setup.explained(), options.figure
-    methods = {
-        name: setup.variant(f"attribution={name}").attribution(subject) for name in (*figure.methods, *figure.controls)
-    }
+    methods = setup.attributions(subject, (*figure.methods, *figure.controls))
     drawn = {name: methods[name] for name in figure.methods}
     gallery = Gallery.of(subject, drawn, select_images([subject], figure.rules, figure.pictures))
     left = {name: gallery.retained_confidence(name, figure.fraction) for name in drawn}

@@ -32,7 +32,7 @@ SAYS = {"accuracy/with": "higher", "recall/without": "higher", "taken/with": "lo
 def measure(setup: Setup, cell: Cell) -> Measured:
     subject = setup.explained()
     data = planted(subject)
-    methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in setup.options.methods}
+    methods = setup.attributions(subject, setup.options.methods)
     values = reliance(subject) | shares_on_mark(subject, methods)
     details = {"label": data.label, "marked": int(data.train.masks["mark"].flatten(1).max(1).values.sum())}
     return subject.measured(values, len(data.test), details=details)

@@ -25,11 +25,10 @@ def measure(setup: Setup, cell: Cell) -> Measured:
         kind: [setup.variant(f"{key}={place}").explained() for place in range(options.networks)]
         for kind, key in KINDS.items()
     }
-    chosen = {name: setup.variant(f"attribution={name}") for name in options.methods}
-    methods = {
-        kind: {name: [each.attribution(one) for one in own] for name, each in chosen.items()}
-        for kind, own in subjects.items()
-    }
+    methods = {}
+    for kind, own in subjects.items():
+        of_each = [setup.attributions(one, options.methods) for one in own]
+        methods[kind] = {name: [found[name] for found in of_each] for name in options.methods}
     rows = interval_rows(cell, subjects, methods, options.level, options.chunk)
     rows = rows[~rows["broken"].astype(bool)]
     values = with_intervals(rows[metrics_of(rows)])

@@ -39,8 +39,8 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     functions: dict[str, Callable[[int], Any]] = {
         FORWARD: lambda turn: forward_pass(subject.network, images[turn : turn + 1])()
     }
-    for name in options.methods:
-        functions[name] = partial(one, setup.variant(f"attribution={name}").attribution(subject))
+    methods = setup.attributions(subject, options.methods)
+    functions |= {name: partial(one, method) for name, method in methods.items()}
     if options.explorer:
         functions[PAGE] = explorer_page(cell)
     rounds = {name: options.rounds_of_slow if name in options.slow else options.rounds for name in functions}

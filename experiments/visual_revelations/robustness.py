@@ -20,7 +20,7 @@ from xcnn.report import Cell, Measured
 def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
     subject = setup.explained()
-    methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in options.methods}
+    methods = setup.attributions(subject, options.methods)
     attacks = Attacks(**options.attacks, seed=options.seed)
     rows = attacked_rows(cell, subject, methods, attacks, options.sigma, options.chunk)
     values = detection(rows, methods, options.alpha, options.seed, **options.raps)

@@ -43,8 +43,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     subjects = {str(share): setup.variant(f"data.probability={share}").explained() for share in options.probabilities}
     subject = subjects[CLEAN]
     places = explained_places(planted(subject), options.explained.marked, options.explained.others)
-    chosen = {name: setup.variant(f"attribution={name}") for name in options.methods}
-    methods = {share: {name: own.attribution(one) for name, own in chosen.items()} for share, one in subjects.items()}
+    methods = {share: setup.attributions(one, options.methods) for share, one in subjects.items()}
     values = relevance(relevance_rows(cell, methods, subject, places, options.chunk))
     for share, one in subjects.items():
         values |= {f"{name}/{share}": value for name, value in reliance(one).items()}

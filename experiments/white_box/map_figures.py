@@ -23,7 +23,7 @@ def measure_maps(setup: Setup, cell: Cell) -> Measured:
     """One picture of the maps of `figure.methods` on the chosen images, and what all maps look like."""
     options = setup.options
     subject, figure = setup.explained(), options.figure
-    methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in figure.methods}
+    methods = setup.attributions(subject, figure.methods)
     gallery = Gallery.of(subject, methods, select_images([subject], figure.rules, figure.pictures))
     scales = {titled(_method(name)): figure.scales[name] for name in methods}
     maps = {titled(_method(name)): explanation.maps for name, explanation in gallery.explanations.items()}

@@ -31,7 +31,7 @@ MEASURES = ("pcc", "sim", "kl", "auc", "nss", "iou", "dice")
 def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
     subject = setup.explained()
-    references = {name: setup.variant(f"attribution={name}").attribution(subject) for name in options.references}
+    references = setup.attributions(subject, options.references)
     return measure_similarity(
         cell, subject, setup.attribution(subject), references, options.references[0], options.share, options.chunk
     )

@@ -26,7 +26,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
     torch.set_num_threads(options.threads)
     subject = setup.explained()
-    methods = {name: setup.variant(f"attribution={name}").attribution(subject) for name in options.beside}
+    methods = setup.attributions(subject, options.beside)
     methods["map"] = setup.attribution(subject)
     images = subject.normalise(subject.scaled(subject.pictures.read(range(options.batch))))
     calls = {name: partial(method, images) for name, method in methods.items()}

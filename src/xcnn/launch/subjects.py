@@ -5,7 +5,7 @@ weights. What is handed on is plain: modules, tensors, numbers.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -219,6 +219,10 @@ class Setup(Parts):
         """
         trained = [self.generators(subject)[0]] if self.options.get("generators") else []
         return self.method(subject.network, *trained)
+
+    def attributions(self, subject: Subject, names: Iterable[str]) -> dict[str, Method]:
+        """Attribution methods of a subject's network by their names in `conf/attribution`, otherwise configured as this."""
+        return {name: self.variant(f"attribution={name}").attribution(subject) for name in names}
 
     def method(self, network: nn.Module, *trained: nn.Module) -> Method:
         """The configured attribution method of any network, such as one with other weights than the subject's.
