@@ -221,7 +221,7 @@ class Setup(Parts):
         return self.method(subject.network, *trained)
 
     def attributions(self, subject: Subject, names: Iterable[str]) -> dict[str, Method]:
-        """Attribution methods of a subject's network by their names in `conf/attribution`, otherwise configured as this."""
+        """Attribution methods of a network by their names in `conf/attribution`, configured as this one otherwise."""
         return {name: self.variant(f"attribution={name}").attribution(subject) for name in names}
 
     def method(self, network: nn.Module, *trained: nn.Module) -> Method:
