@@ -10,7 +10,7 @@ Deviations: the paper asks for intervals and names none. Ours are Student's, of 
 
 from experiments.visual_revelations.map_intervals_page import KINDS, summarise
 from xcnn.evaluation.image_rows import metrics_of, with_intervals
-from xcnn.evaluation.map_intervals import interval_rows, means_and_widths
+from xcnn.evaluation.map_intervals import check_enough, interval_rows, means_and_widths
 from xcnn.evaluation.selection import select_images
 from xcnn.evaluation.subject import networks
 from xcnn.figures import save_png
@@ -21,6 +21,7 @@ from xcnn.report import Cell, Measured
 
 def measure(setup: Setup, cell: Cell) -> Measured:
     options = setup.options
+    check_enough(options.networks)  # before any is trained
     subjects = {
         kind: [setup.variant(f"{key}={place}").explained() for place in range(options.networks)]
         for kind, key in KINDS.items()

@@ -40,6 +40,16 @@ def half_width(maps: Tensor, level: float) -> Tensor:
     return maps.std(0) * float(t.ppf(0.5 + level / 2, n - 1)) / n**0.5
 
 
+def check_enough(networks: int) -> None:
+    """Refuse a number of networks from which no interval can be told.
+
+    Raises:
+        UserError: fewer than three.
+    """
+    if networks < FEWEST:
+        raise UserError(f"{networks} networks are too few for an interval: train {FEWEST} at least.")
+
+
 def map_values(maps: Tensor, level: float) -> dict[str, Tensor]:
     """What an image's maps of several networks have in common: (networks, n, h, w) -> values (n,).
 
@@ -53,8 +63,7 @@ def map_values(maps: Tensor, level: float) -> dict[str, Tensor]:
         UserError: fewer than three networks, or a level outside (0, 1).
     """
     networks = len(maps)
-    if networks < FEWEST:
-        raise UserError(f"{networks} networks are too few for an interval: train {FEWEST} at least.")
+    check_enough(networks)
     maps = normalised(maps)
     half, mean = half_width(maps, level), maps.mean(0)
     away = (mean - mean.mean((1, 2), keepdim=True)).abs()
