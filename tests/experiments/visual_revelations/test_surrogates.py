@@ -48,6 +48,5 @@ def test_page_of_trees_and_rules_and_what_they_see_is_computed_once(
 def test_a_tree_of_more_leaves_than_images(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = [option.replace("max_epochs=15", "max_epochs=1") for option in SMALL]
-    message = refusal(monkeypatch, capsys, IDENTITY, *short, "surrogate=tree", "view=pixels", "size=400")
+    message = refusal(monkeypatch, capsys, IDENTITY, *SMALL, "surrogate=tree", "view=pixels", "size=400")
     assert "320 images for 400 leaves" in message
