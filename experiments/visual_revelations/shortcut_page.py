@@ -90,7 +90,7 @@ def tracks(row: Row, main: Row, method: str, shares: Sequence[str]) -> float:
     """Spearman's correlation, over networks, of the relevance on the mark and of how far the network needs the mark.
 
     That is the share of the class that is found with the mark, less the share that is found without it. NaN where the
-    relevance is the same for all networks.
+    relevance is the same for all networks, or of other networks than those whose need is known.
     """
     needs = {record["seed"]: record["values"] for record in main.records}
     pairs = [
@@ -102,7 +102,7 @@ def tracks(row: Row, main: Row, method: str, shares: Sequence[str]) -> float:
         for share in shares
         if record["seed"] in needs
     ]
-    relevant, needed = np.array(pairs).T
+    relevant, needed = np.array(pairs or [(0, 0)]).T
     return float(spearmanr(relevant, needed).statistic) if np.ptp(relevant) else math.nan
 
 
