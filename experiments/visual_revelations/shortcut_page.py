@@ -102,7 +102,9 @@ def tracks(row: Row, main: Row, method: str, shares: Sequence[str]) -> float:
         for share in shares
         if record["seed"] in needs
     ]
-    relevant, needed = np.array(pairs or [(0, 0)]).T
+    if not pairs:
+        return math.nan
+    relevant, needed = np.array(pairs).T
     return float(spearmanr(relevant, needed).statistic) if np.ptp(relevant) else math.nan
 
 

@@ -57,3 +57,16 @@ def test_a_head_is_trained_on_the_features_of_a_trunk_that_keeps_its_weights(tmp
     assert list((tmp_path / "features").glob("shapes-random3-relu2/train/features.bin"))
     again = Setup(compose("visual_revelations/surrogates", [*choices, *sizes, *places])).trained()
     assert again.weights == subject.weights and again.training == subject.training
+
+
+@pytest.mark.parametrize(
+    ("choice", "remedy"),
+    [
+        ("penalty=literal", "takes no penalty: penalty=none"),
+        ("+training.augment={_target_: xcnn.training.ResizedCrop}", "takes no augment: training.augment=null"),
+    ],
+)
+def test_what_needs_the_images_is_refused_where_only_the_head_is_trained(choice: str, remedy: str) -> None:
+    setup = Setup(compose("visual_revelations/surrogates", ["recipe=shapes", "training=head", choice]))
+    with pytest.raises(UserError, match=remedy):
+        setup.trained()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from xcnn.data.imagenet import IMAGE_ENDINGS, ImageNetVal
 from xcnn.data.pictures import PictureFiles, Pictures
-from xcnn.data.planted_mark import PlantedMark, Shown
+from xcnn.data.planted_mark import Shown, planted_mark
 from xcnn.data.shapes import CLASSES, PARTS, draw
 from xcnn.data.tensors import TensorDataModule
 from xcnn.errors import Missing, UserError
@@ -152,16 +152,17 @@ class MarkConcepts:
         self.class_size = class_size
 
     def __call__(self, data: Data) -> ConceptSets:
-        if not isinstance(data, PlantedMark):
-            raise UserError(f"{data.name} has no planted mark: choose one that has, such as data=shapes_marked.")
-        clean = data.tested("without")
-        others = (clean.labels != data.target).nonzero().flatten()
+        marked = planted_mark(data)
+        clean = marked.tested("without")
+        others = (clean.labels != marked.target).nonzero().flatten()
         versions: Mapping[str, Shown] = {"mark": "with", "mark elsewhere": "moved"}
-        concepts = {name: data.tested(version).images[others[::2]] for name, version in versions.items()}
+        concepts = {name: marked.tested(version).images[others[::2]] for name, version in versions.items()}
         classes = {
-            name: clean.images[clean.labels == label][: self.class_size] for label, name in enumerate(data.classes)
+            name: clean.images[clean.labels == label][: self.class_size] for label, name in enumerate(marked.classes)
         }
-        return ConceptSets(concepts, clean.images[others[1::2]], classes, {"mark": [data.label], "mark elsewhere": []})
+        return ConceptSets(
+            concepts, clean.images[others[1::2]], classes, {"mark": [marked.label], "mark elsewhere": []}
+        )
 
 
 class FolderConcepts:

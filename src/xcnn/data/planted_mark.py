@@ -130,6 +130,18 @@ class PlantedMark(TensorDataModule):
         return torch.where(mask[:, None] > 0, colour, images)
 
 
+def planted_mark(data: object) -> PlantedMark:
+    """The data set, which must have a planted mark.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not isinstance(data, PlantedMark):
+        name = getattr(data, "name", type(data).__name__)
+        raise UserError(f"{name} has no planted mark: choose one that has, such as data=shapes_marked.")
+    return data
+
+
 def _place(place: Sequence[int]) -> Place:
     if len(place) != 2:
         raise UserError(f"a place is a row and a column, not {list(place)}.")

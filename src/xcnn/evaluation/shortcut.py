@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xcnn.attribution import Method
 from xcnn.data.concepts import ConceptSets
-from xcnn.data.planted_mark import PlantedMark, Shown
+from xcnn.data.planted_mark import PlantedMark, Shown, planted_mark
 from xcnn.errors import UserError
 from xcnn.evaluation.image_rows import with_ends
 from xcnn.evaluation.subject import Subject
@@ -37,9 +37,7 @@ def planted(subject: Subject) -> PlantedMark:
     Raises:
         UserError: it has no planted mark.
     """
-    if not isinstance(subject.data, PlantedMark):
-        raise UserError(f"{subject.name} has no planted mark: choose one that has, such as data=shapes_marked.")
-    return subject.data
+    return planted_mark(subject.data)
 
 
 def reliance(subject: Subject) -> dict[str, float]:

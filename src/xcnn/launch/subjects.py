@@ -97,6 +97,10 @@ class Setup(Parts):
     def _trained_head(self) -> Subject:
         """The configured network with all that follows `training.frozen.layer` trained on the features there."""
         training, frozen = self.options.training, self.options.training.frozen
+        off = {"penalty": "penalty=none", "augment": "training.augment=null", "sizes": "training.sizes=null"}
+        for name, remedy in off.items():
+            if (self.options if name == "penalty" else training).get(name):
+                raise UserError(f"a classifier on features that are computed once takes no {name}: {remedy}.")
         torch.manual_seed(self.options.seed)
         network = self._trainable()
         features = self.features(network, frozen.layer, frozen.pooled)
