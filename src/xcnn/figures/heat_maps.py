@@ -151,7 +151,7 @@ def panel_grid(
         for cell, text in zip(line, texts, strict=True):
             caption(cell, text, INK if cell is line[0] else FAINT)
     for cell, name in zip(axes[0], ("image", *methods), strict=True):
-        cell.set_title(wrapped(name, int(cell_width * 15)))
+        cell.set_title(wrapped(name, int(cell_width * 15), whole_words=True))
     return figure, axes
 
 

@@ -112,9 +112,13 @@ def folded(paragraphs: Sequence[str], inches: float) -> str:
     return "\n\n".join(textwrap.fill(paragraph, int(inches * 18)) for paragraph in paragraphs)
 
 
-def wrapped(text: str, width: int) -> str:
-    """Lines of at most `width` characters where words allow it, broken at spaces; the text's own breaks stay."""
-    fill = partial(textwrap.fill, width=width, break_on_hyphens=False, break_long_words=False)
+def wrapped(text: str, width: int, whole_words: bool = False) -> str:
+    """Lines of at most `width` characters, broken at spaces; the text's own breaks stay.
+
+    Args:
+        whole_words: whether a word that is longer has a line that is longer; else it is broken.
+    """
+    fill = partial(textwrap.fill, width=width, break_on_hyphens=False, break_long_words=not whole_words)
     return "\n".join(map(fill, text.splitlines()))
 
 
