@@ -1,8 +1,13 @@
 """Shrunken versions of the real configurations, and folders that are not the repository's."""
 
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from xcnn.launch import compose as composing
 
 # The smallest run of a real experiment: the embedded data, a few pictures, one epoch.
 TINY = (
@@ -24,6 +29,30 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("XCNN_TRACEBACK", raising=False)
     return tmp_path
+
+
+Adds = Callable[..., None]
+
+
+@pytest.fixture
+def adds(places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Adds]:
+    """Adds something of one's own, as its user would: `adds("attribution", "strongest", config, code)`.
+
+    The file is `strongest.py` on Python's path, the configuration `conf/attribution/strongest.yaml`.
+    """
+    conf, names = places / "conf", []
+    shutil.copytree(composing.CONF, conf)
+    monkeypatch.setattr(composing, "CONF", conf)
+    monkeypatch.syspath_prepend(str(places))
+
+    def add(group: str, name: str, config: str, code: str) -> None:
+        (conf / group / f"{name}.yaml").write_text(f"# @package _global_\n{config}")
+        (places / f"{name}.py").write_text(code)
+        names.append(name)
+
+    yield add
+    for name in names:
+        sys.modules.pop(name, None)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -2,16 +2,13 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY
+from tests.conftest import TINY, Adds
 from tests.launch.test_run import run
 from xcnn.attribution import Method
-from xcnn.launch import compose as composing
 
 METHOD = '''
 from torch import Tensor
@@ -30,7 +27,6 @@ class Strongest(LayerMethod):
         return probe.features.amax(1) ** self.power
 '''
 CONFIG = """
-# @package _global_
 method: strongest
 attribution:
   _target_: strongest.Strongest
@@ -42,15 +38,9 @@ ON_SHAPES = (*TINY, "model=conv3", "training=deconvolve", "penalty=none")
 
 
 @pytest.fixture
-def newcomer(places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    conf = places / "conf"
-    shutil.copytree(composing.CONF, conf)
-    (conf / "attribution" / "strongest.yaml").write_text(CONFIG)
-    (places / "strongest.py").write_text(METHOD)
-    monkeypatch.setattr(composing, "CONF", conf)
-    monkeypatch.syspath_prepend(str(places))
-    yield places
-    sys.modules.pop("strongest", None)
+def newcomer(places: Path, adds: Adds) -> Path:
+    adds("attribution", "strongest", CONFIG, METHOD)
+    return places
 
 
 @pytest.mark.parametrize("name", ["table1", "localisation"])
@@ -85,17 +75,17 @@ class Means(KMEx):
 '''
 
 
-def test_prototypes_of_ones_own_stand_beside_the_others(newcomer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prototypes_of_ones_own_stand_beside_the_others(
+    places: Path, adds: Adds, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = CONFIG.replace("strongest", "means").replace("Strongest", "Means").replace("attribution:", "prototypes:")
     config = config.replace("  layer: ${cam_layer}\n", "")
-    (newcomer / "conf" / "prototypes" / "means.yaml").write_text(config + "encoder: {blocks: '${blocks}', depth: 1}\n")
-    (newcomer / "means.py").write_text(PROTOTYPES)
+    adds("prototypes", "means", config + "encoder: {blocks: '${blocks}', depth: 1}\n", PROTOTYPES)
     small = ["seed=0", "batch=16", *(override for override in TINY if not override.startswith("data="))]
     for name in ("table1", "table2"):
         run(monkeypatch, f"self_explanation/{name}", "sweep=shapes", "prototypes=columns,means", *small)
-        page = (newcomer / "results" / "self_explanation" / f"{name}.md").read_text()
+        page = (places / "results" / "self_explanation" / f"{name}.md").read_text()
         assert "| means |" in page and "| CNN |" in page
-    sys.modules.pop("means")
 
 
 @pytest.mark.slow

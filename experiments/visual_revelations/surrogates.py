@@ -20,7 +20,6 @@ from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import Setup, launch
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, by_network, claim_within
 
-KINDS = {"tree": "leaves", "rules": "rules", "sparse": "weights"}
 CONTROLS = ("majority", "shuffled", "head")
 
 
@@ -37,8 +36,10 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    chosen = {kind: [row for row in rows if row.method.startswith(f"{kind}-")] for kind in KINDS}
-    drawings = {f"surrogates-{kind}.png": curves(own, KINDS[kind]) for kind, own in chosen.items() if own}
+    chosen: dict[str, list[Row]] = {}
+    for row in rows:
+        chosen.setdefault(row.method.rpartition("-")[0], []).append(row)
+    drawings = {f"surrogates-{kind}.png": curves(own) for kind, own in chosen.items()}
     claims = [
         claim_within(row, "fidelity", (row.method, "fidelity"), (control, f"fidelity/{control}"), "higher", "share")
         for row in rows
@@ -61,7 +62,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     )
 
 
-def curves(rows: Sequence[Row], unit: str) -> Figure:
+def curves(rows: Sequence[Row]) -> Figure:
     """Fidelity of one kind over its size, by data set and by what it sees."""
     series = []
     for row in rows:
@@ -69,9 +70,11 @@ def curves(rows: Sequence[Row], unit: str) -> Figure:
             (max(row.mean[f"size/{i}"], 1), 100 * row.mean[f"fidelity/{i}"], 100 * row.std[f"fidelity/{i}"])
             for i in range(len(row.details["option"]["sizes"]))
         )
-        series.append(AccuracySeries.tested(row.dataset, row.method.split("-")[1], *zip(*points, strict=True)))
+        series.append(AccuracySeries.tested(row.dataset, row.method.rpartition("-")[2], *zip(*points, strict=True)))
     majority = {row.dataset: {"majority class": 100 * row.mean["fidelity/majority"]} for row in rows}
-    return tradeoff_plot(series, f"{unit}, mean over seeds", "fidelity, %", log=True, references=majority)
+    return tradeoff_plot(
+        series, f"{rows[0].details['unit']}, mean over seeds", "fidelity, %", log=True, references=majority
+    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         for layer, found in row.details["layers"].items():
             file = f"tcav-{row.dataset}-{row.model}-{row.method.removeprefix('tcav-')}-{layer}.png"
             drawings[file] = score_table(row, layer)
-            known = bool(row.settings["concepts"].get("truth", True))
+            known = f"auroc/{layer}" in row.mean
             last = layer == list(row.details["layers"])[-1]
             shown.append(
                 {"row": row, "layer": layer, "file": file, "found": found, "band": band(row, layer)}

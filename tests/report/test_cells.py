@@ -1,6 +1,7 @@
 """Cells: finished once, refused when changed, resumed by chunk, never half a result."""
 
 import json
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -112,13 +113,14 @@ KILLED = """
 """
 
 
-def test_kill_9_in_the_middle_and_again_then_finish(tmp_path: Path) -> None:
+def test_kill_9_in_the_middle_and_again_then_finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED))
     for fatal in (3, 9):
         assert subprocess.run([sys.executable, script, tmp_path, str(fatal)], check=False).returncode == -9
         assert not (tmp_path / "killed" / "result.json").exists()
-    subprocess.run([sys.executable, script, tmp_path, "-1"], check=True)
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path), "-1"])
+    runpy.run_path(str(script))
     record = json.loads((tmp_path / "killed" / "result.json").read_text())
     assert record["values"]["sum"] == sum(i * i for i in range(12))
     assert len(pd.read_parquet(tmp_path / "killed" / "rows.parquet")) == 12

@@ -110,12 +110,12 @@ class Surrogate(ABC):
         x, y = as_rows(rows), np.asarray(decided).astype(np.int64)
         if y.shape != (len(x),):
             raise UserError(f"{len(x)} rows and decisions {y.shape}: give one for each.")
-        if len(np.unique(y)) < 2:
-            raise UserError("the network gives all of these images one class: fit on images of several classes.")
         if len(x) < self.parts:
             raise UserError(
                 f"{len(x)} images for {self.parts} {self.unit}: fit on more images, or allow fewer {self.unit}."
             )
+        if len(np.unique(y)) < 2:
+            raise UserError("the network gives all of these images one class: fit on images of several classes.")
         self.names = tuple(names) or tuple(f"column {place}" for place in range(x.shape[1]))
         self.classes = tuple(classes) or tuple(f"class {label}" for label in range(int(y.max()) + 1))
         self._fit(x, y)

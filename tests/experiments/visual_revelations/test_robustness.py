@@ -38,4 +38,6 @@ def test_page(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_calibration_half_smaller_than_alpha_asks_for(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "calibration images cannot tell of 0.01" in refusal(monkeypatch, capsys, IDENTITY, *SMALL, "alpha=0.01")
+    assert "calibration images cannot tell of 0.01" in refusal(
+        monkeypatch, capsys, IDENTITY, *SMALL, "alpha=0.01", *TINY[-3:]
+    )

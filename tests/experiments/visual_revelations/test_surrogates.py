@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY
+from tests.conftest import TINY, Adds
 from tests.launch.test_run import refusal, run
 
 IDENTITY = "visual_revelations/surrogates"
@@ -22,18 +22,61 @@ SMALL = (
     "batch=32",
 )
 
+NEAREST = '''
+import numpy as np
 
-def test_page_of_trees_and_rules_and_what_they_see_is_computed_once(
-    places: Path, monkeypatch: pytest.MonkeyPatch
+from xcnn.surrogates import Reason, Reasoning, Surrogate
+
+
+class NearestImages(Surrogate):
+    """The class of the most similar of a few images."""
+
+    unit = "images"
+
+    def __init__(self, view=None, images=8):
+        super().__init__(view)
+        self.images = images
+
+    @property
+    def size(self):
+        return len(self.rows)
+
+    def text(self):
+        return f"the nearest of {self.size} images"
+
+    def _fit(self, rows, decided):
+        self.rows, self.decided = rows[: self.images], decided[: self.images]
+
+    def _predict(self, rows):
+        return self.decided[np.linalg.norm(rows[:, None] - self.rows, axis=2).argmin(1)]
+
+    def _reasons(self, row):
+        return Reasoning(int(self._predict(row[None])[0]), [Reason(self.names[0], float(row[0]))])
+'''
+CONFIG = """
+kind: nearest_images
+surrogate: {_target_: nearest_images.NearestImages, _partial_: true}
+grows: images
+sizes: [2, 4]
+size: 4
+shown: 2
+"""
+
+
+def test_page_with_a_surrogate_of_ones_own_and_what_they_see_is_computed_once(
+    places: Path, adds: Adds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(monkeypatch, IDENTITY, *SMALL, "surrogate=tree,rules", "view=features,prototypes,pixels")
+    adds("surrogate", "nearest_images", CONFIG, NEAREST)
+    run(monkeypatch, IDENTITY, *SMALL, "surrogate=tree,rules,nearest_images", "view=features,prototypes,pixels")
     page = (places / "results/visual_revelations/surrogates.md").read_text()
     assert "| shapes | tree, features | " in page and "|--- filter " in page and "if distance to " in page
     found = {
         path.parent.name: json.loads(path.read_text())
         for path in (places / "runs/visual_revelations/surrogates").glob("*/result.json")
     }
-    assert len(found) == 6
+    assert len(found) == 9
+    assert "| shapes | nearest_images-features | " in page and " | 4 images | " in page
+    assert (places / "results/visual_revelations/surrogates-nearest_images.png").exists()
     values = found["shapes-conv3-tree-features-s0"]["values"]
     assert values["fidelity/head"] == 1  # what follows the features is the network's own
     assert values["fidelity/network"] == 1 and values["accuracy/network"] == values["accuracy/head"]
@@ -48,5 +91,6 @@ def test_page_of_trees_and_rules_and_what_they_see_is_computed_once(
 def test_a_tree_of_more_leaves_than_images(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    message = refusal(monkeypatch, capsys, IDENTITY, *SMALL, "surrogate=tree", "view=pixels", "size=400")
-    assert "320 images for 400 leaves" in message
+    small = "sweep=shapes", "seed=0", "batch=32", "sizes=[400]", *TINY
+    message = refusal(monkeypatch, capsys, IDENTITY, *small, "surrogate=tree", "view=pixels")
+    assert "64 images for 400 leaves" in message

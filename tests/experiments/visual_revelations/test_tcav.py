@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY
+from tests.conftest import TINY, Adds
 from tests.launch.test_run import refusal, run
 from xcnn.launch.compose import compose, settings
 
@@ -45,6 +45,25 @@ def test_page_and_features_that_are_kept(places: Path, monkeypatch: pytest.Monke
     found = {name: value for name, value in again["values"].items() if not name.startswith("seconds")}
     assert found == {name: value for name, value in values.items() if not name.startswith("seconds")}
     assert len(list((places / "runs/features").glob("*/features.bin"))) == 2
+
+
+def test_concepts_of_ones_own(places: Path, adds: Adds, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+from xcnn.data import ConceptSets
+
+
+def upside_down(data, size):
+    images, labels = data.test.images[:size], data.test.labels[:size]
+    classes = {data.classes[label]: images[labels == label] for label in labels.unique().tolist()}
+    return ConceptSets({"upside down": images.flip(2)}, data.train.images, classes)
+"""
+    config = "concepts: {_target_: upside_down.upside_down, _partial_: true, size: 16}\n"
+    adds("concepts", "upside_down", config, code)
+    small = [each for each in SMALL if not each.startswith("concepts.")]
+    run(monkeypatch, IDENTITY, *small, "concepts=upside_down")
+    (record,) = (places / "results/visual_revelations/tcav.runs.jsonl").read_text().splitlines()
+    assert json.loads(record)["details"]["concepts"] == ["upside down"]
+    assert "Against the truth" not in (places / "results/visual_revelations/tcav.md").read_text()
 
 
 @pytest.mark.parametrize(
