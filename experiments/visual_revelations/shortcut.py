@@ -55,10 +55,10 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     if options.tcav:
         values |= of_concepts(setup, subjects)
     files = []
-    if options.seed == options.figure.seed:
+    drawn = {name: titled(name) for name in options.figure.methods if name in options.methods}
+    if options.seed == options.figure.seed and drawn:
         files = [f"shortcut-{options.dataset}-{options.network}-maps.png"]
-        titles = {name: titled(name) for name in options.figure.methods if name in options.methods}
-        save_png(maps_with_the_mark(subjects, methods, titles), cell.folder / files[0])
+        save_png(maps_with_the_mark(subjects, methods, drawn), cell.folder / files[0])
     details = {
         "networks": networks(**subjects),
         "explained": dict(options.explained),

@@ -105,7 +105,7 @@ def tracks(row: Row, main: Row, method: str, shares: Sequence[str]) -> float:
     if not pairs:
         return math.nan
     relevant, needed = np.array(pairs).T
-    return float(spearmanr(relevant, needed).statistic) if np.ptp(relevant) else math.nan
+    return float(spearmanr(relevant, needed).statistic) if np.ptp(relevant) and np.ptp(needed) else math.nan
 
 
 def widest(row: Row, metric: str) -> Interval:
