@@ -54,9 +54,11 @@ def test_a_head_is_trained_on_the_features_of_a_trunk_that_keeps_its_weights(tmp
     right = (decisions(subject, held_out.images) == held_out.labels).double().mean()
     assert float(right) == pytest.approx(subject.training["selected"]["value"])  # on images as on features
     assert subject.weights == weights_hash(subject.network)
-    assert list((tmp_path / "features").glob("shapes-random3-relu2/train/features.bin"))
     again = Setup(compose("visual_revelations/surrogates", [*choices, *sizes, *places])).trained()
     assert again.weights == subject.weights and again.training == subject.training
+    # Another seed's trunk has other features.
+    Setup(compose("visual_revelations/surrogates", [*choices, *sizes, *places, "seed=4"])).trained()
+    assert len(list((tmp_path / "features").glob("shapes-*-relu2/train/features.bin"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from xcnn.prototypes import Columns, Encoder
 from xcnn.surrogates import Surrogate, View
 from xcnn.surrogates.views import logits
 from xcnn.training.classifier import Classifier
-from xcnn.training.features import FeatureData
+from xcnn.training.features import FeatureData, trunk_of
 from xcnn.training.fit import RECORD
 from xcnn.training.protopnet import ProtoPNetTraining
 from xcnn.training.rationales import RationaleTraining
@@ -80,13 +80,13 @@ class Setup(Parts):
         return self._fitted(module, OF_CLASSIFIERS, training.max_epochs, select, data=taught, also=also)
 
     def features(self, network: nn.Module, layer: str, pooled: bool = False) -> FeatureData:
-        """The data set's features at a layer of a network, kept below the runs folder.
+        """The data set's features at a layer of a network, kept below the runs folder, for each trunk in its own.
 
         Args:
             pooled: keep their means over locations.
         """
-        weights = self.options.model.get("weights") or f"random{self.options.seed}"
-        name = f"{self.options.dataset}-{Path(weights).stem}-{layer}"
+        trunk = weights_hash(trunk_of(network, layer))
+        name = f"{self.options.dataset}-{trunk}-{layer}"
         folder = Path(self.options.paths.runs) / "features" / (f"{name}-pooled" if pooled else name)
         data = FeatureData(
             self.data, network, layer, folder, self.preprocessing, pooled=pooled, precision=self.precision

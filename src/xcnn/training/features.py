@@ -104,6 +104,16 @@ def _digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
+def trunk_of(network: nn.Module, layer: str) -> fx.GraphModule:
+    """What gives a network's features at a layer; of the weights it has those before the layer alone.
+
+    Raises:
+        UserError: as `split_at`.
+    """
+    split = split_at(network, layer)
+    return fx.GraphModule(split.root, split.trunk_graph)
+
+
 class FeatureData(TensorDataModule):
     """A data set's features at a layer of a frozen network, in the images' place.
 
@@ -140,8 +150,7 @@ class FeatureData(TensorDataModule):
         super().__init__(data.root, data.batch_size, data.val_share, data.seed, data.train_size, data.test_size)
         self.source, self.folder, self.preprocessing, self.pooled = data, Path(folder), preprocessing, pooled
         self.layer, self.precision, self.chunk, self.dtype = layer, precision, chunk, dtype
-        split = split_at(network, layer)
-        self._trunk = fx.GraphModule(split.root, split.trunk_graph)  # of the weights, those before the layer alone
+        self._trunk = trunk_of(network, layer)
         self._device = next(network.parameters()).device
 
     def settings(self, manifest: str) -> dict[str, Any]:
