@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from xcnn.evaluation.surrogates import measure_surrogate, seen
 from xcnn.figures import AccuracySeries, tradeoff_plot
 from xcnn.launch import Setup, launch
+from xcnn.launch.titles import titled
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary, by_network, claim_within
 
 CONTROLS = ("majority", "shuffled", "head")
@@ -70,11 +71,12 @@ def curves(rows: Sequence[Row]) -> Figure:
             (max(row.mean[f"size/{i}"], 1), 100 * row.mean[f"fidelity/{i}"], 100 * row.std[f"fidelity/{i}"])
             for i in range(len(row.details["option"]["sizes"]))
         )
-        series.append(AccuracySeries.tested(row.dataset, row.method.rpartition("-")[2], *zip(*points, strict=True)))
-    majority = {row.dataset: {"majority class": 100 * row.mean["fidelity/majority"]} for row in rows}
-    return tradeoff_plot(
-        series, f"{rows[0].details['unit']}, mean over seeds", "fidelity, %", log=True, references=majority
-    )
+        series.append(
+            AccuracySeries.tested(titled(row.dataset), row.method.rpartition("-")[2], *zip(*points, strict=True))
+        )
+    majority = {titled(row.dataset): {"majority class": 100 * row.mean["fidelity/majority"]} for row in rows}
+    labels = f"{rows[0].details['unit']}, mean over seeds", "fidelity, %"
+    return tradeoff_plot(series, *labels, log=True, references=majority, parts=False)
 
 
 if __name__ == "__main__":

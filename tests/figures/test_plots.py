@@ -139,6 +139,17 @@ def accuracies(method: str, x: Sequence[float] | Sequence[str], dataset: str = "
     return AccuracySeries(dataset, method, x, np.linspace(0.8, 1, n), np.linspace(0.5, 0.7, n), [0.01] * n, [0.02] * n)
 
 
+def test_many_settings_have_the_ticks_of_a_log_axis() -> None:
+    x = [1.0, 7.0, 10.0, 20.0, 33.0, 90.0, 110.0, 400.0, 900.0, 1000.0]
+    values = np.linspace(0.1, 0.9, len(x))
+    one = AccuracySeries.tested("MNIST", "tree", x, values, np.zeros(len(x)))
+    figure = tradeoff_plot([one], "leaves", log=True, parts=False)
+    figure.canvas.draw()
+    low, high = figure.axes[0].get_xlim()
+    shown = [label.get_text() for label in figure.axes[0].get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert len(shown) >= 2 and {*shown} <= {"1", "10", "100", "1000"}
+
+
 @pytest.mark.parametrize(
     ("x", "log", "places"), [([0.01, 0.05, 1.0], True, [0.01, 0.05, 1.0]), (["1/D", "1/√D", "1"], False, [0, 1, 2])]
 )

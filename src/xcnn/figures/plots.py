@@ -15,6 +15,7 @@ from xcnn.figures.panels import SMALL, WIDTH, needed, new_figure, wrapped
 from xcnn.figures.style import FAINT, GRID, INK, MARKERS, PALETTE, styled
 
 MOST_CURVES = 4  # in a panel, beside the control
+TICKS = 8  # settings that an axis names each
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (4, 1, 1, 1)), (0, (2, 1)))
 
 
@@ -291,7 +292,7 @@ def tradeoff_plot(
         series: one per data set and method.
         x_label: what the setting is.
         y_label: what is measured, and its unit.
-        log: the setting's axis; for numbers only.
+        log: the setting's axis; for numbers only. An axis of few numbers has ticks at these.
         title: heading.
         references: test accuracies that the setting does not change, by data set and method, such as those of B4; a
             horizontal line each.
@@ -355,8 +356,10 @@ def tradeoff_plot(
             cell.xaxis.set_minor_locator(NullLocator())
         if categorical:
             cell.set_xticks(range(len(values)), values)
-        else:
+        elif len(values) <= TICKS:
             cell.set_xticks(values, [f"{value:g}" for value in values])
+        elif log:
+            cell.xaxis.set_major_formatter("{x:g}")
         cell.grid(color=GRID, linewidth=0.6)
         cell.set_axisbelow(True)
         cell.set_title(wrapped(dataset, int(figure.get_figwidth() / len(datasets) * 12)))
