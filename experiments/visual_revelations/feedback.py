@@ -51,7 +51,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         file = f"feedback-{dataset}-{model}.png"
         drawings[file] = protocol_plot(
             [
-                Estimate("", title, titled(method), *spread(row, metric).ends)
+                Estimate("", title, titled(method), *spread(row, metric, "rate").ends)
                 for method, row in main.items()
                 for metric, title in DRAWN.items()
             ]

@@ -7,7 +7,7 @@ from xcnn.evaluation.robustness import ATTACKS
 from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch.titles import titled
 from xcnn.report import Claim, Column, PaperNumber, Row, Summary, claim_within
-from xcnn.report.verdicts import spread
+from xcnn.report.verdicts import Interval, spread
 
 PLAIN = {
     "confidence": "low confidence",
@@ -25,9 +25,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         file = f"robustness-{row.dataset}-{row.model}.png"
         drawings[file] = protocol_plot(
             [
-                Estimate(
-                    "", f"AUROC, {titled(version)}", named_score(name), *spread(row, f"auroc/{version}/{name}").ends
-                )
+                Estimate("", f"AUROC, {titled(version)}", named_score(name), *auroc(row, version, name).ends)
                 for name in scores
                 for version in (*SAID, "noise")
             ],
@@ -55,6 +53,10 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         "claim_digits": 3,
     }
     return Summary("Clear methods and visual revelations: robustness", columns, drawings, claims, facts=facts)
+
+
+def auroc(row: Row, version: str, score: str) -> Interval:
+    return spread(row, f"auroc/{version}/{score}", "rate")
 
 
 def of(version: str, score: str) -> str:

@@ -39,6 +39,12 @@ def test_a_spread_is_the_first_that_there_is() -> None:
     assert spread(row(**ends), "drop").over == "images"
     assert (spread(row(**ends), "drop").low, spread(row(**ends), "drop").high) == (38.0, 43.0)
     assert spread(row(seeds=(0, 1), drop=[1.0, 3.0], drop_dot_low=0.0, drop_dot_high=4.0), "drop").over == "seeds"
+    wide = row(seeds=(0, 1), drop=[0.2, 0.9])
+    assert spread(wide, "drop").low < 0 and spread(wide, "drop").high > 1
+    for unit, high in (("rate", 1.0), ("share", 1.0), ("%", over_seeds([0.2, 0.9]).high)):
+        assert (spread(wide, "drop", unit).low, spread(wide, "drop", unit).high) == (0.0, high)
+    assert spread(row(seeds=(0, 1), drop=[-0.2, 0.9]), "drop", "rate").high > 1  # it is none
+    assert spread(row(top1=0.7, n=1000), "top1", "rate").over == "none"
     share = spread(row(top1=70.8, n=1000), "top1", "%")
     assert share.over == "share" and (share.low, share.high) == pytest.approx([100 * e for e in wilson(0.708, 1000)])
     assert spread(row(top1=0.708, n=1000), "top1", "share").high == pytest.approx(wilson(0.708, 1000)[1])

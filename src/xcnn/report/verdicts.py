@@ -54,6 +54,9 @@ class Interval:
         return self.low <= high + slack and low <= self.high + slack
 
 
+WHOLE = {"%": 100.0, "share": 1.0, "rate": 1.0}  # units of shares: of the record's images, but for a rate, of others
+
+
 def over_seeds(values: Sequence[float]) -> Interval:
     """Student's t interval of the mean of at least two values."""
     mean, spread = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
@@ -71,7 +74,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def spread(row: Row, metric: str, unit: str = "") -> Interval:
     """Our value with its interval: the first of these that there is.
 
-    1. over seeds, if there are two or more;
+    1. over seeds, if there are two or more; of a share (a unit of `WHOLE`), within 0 and the whole;
     2. over images, as recorded: `metric.low` and `metric.high`;
     3. of a share of n images (`metric.n`, or the record's n), where `unit` is `%` or `share`;
     4. none: the value alone.
@@ -80,12 +83,15 @@ def spread(row: Row, metric: str, unit: str = "") -> Interval:
     images = int(row.mean.get(named(metric, "n"), first.get("n", 0)))
     low, high = (row.mean.get(named(metric, end), math.nan) for end in ("low", "high"))
     seeds = [record["values"][metric] for record in row.records if record["values"].get(metric) is not None]
+    whole = WHOLE.get(unit)
     if len(seeds) >= 2:
-        return over_seeds(seeds)
+        found = over_seeds(seeds)
+        if whole and 0 <= min(seeds) <= max(seeds) <= whole:
+            found = replace(found, low=max(found.low, 0.0), high=min(found.high, whole))
+        return found
     if not (math.isnan(low) or math.isnan(high)):
         return Interval(value, low, high, "images", images)
-    whole = {"%": 100.0, "share": 1.0}.get(unit)
-    if whole and images and 0 <= value <= whole:
+    if whole and unit != "rate" and images and 0 <= value <= whole:
         low, high = wilson(value / whole, images)
         return Interval(value, whole * low, whole * high, "share", images)
     return Interval(value, value, value, "none", images)
