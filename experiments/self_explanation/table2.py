@@ -9,14 +9,14 @@ Cost:       on one CPU core each of two that are busy (bfloat16): a fine-tuning 
             features of CUB's 100 classes (sweep `cub200_100_head`) takes 2 minutes, a cell 3; 5 GB. To fine-tune on
             STL10 and CUB-200 needs a GPU: `ARGS="sweep=cub200 trainer=gpu"`, as do five seeds and the recipe's 10
             epochs of MNIST: `ARGS="sweep=mnist trainer=gpu training.max_epochs=10 seed=0,1,2,3,4"`.
-Deviations: ResNet-34 on MNIST is trained from scratch, for want of its ImageNet weights. All other networks are
-            ResNet-18 with ImageNet weights, which have seen the animals' images and Imagenette's. Imagenette stands in
-            for STL10; of CUB-200 there are 100 classes, on which the network keeps its ImageNet weights and has a
-            classifier without a bias trained on its features. The animals of Tiny ImageNet and CIFAR-10 (JPEG) are
-            ours. Fewer epochs and seeds on a CPU: ProtoPNet's whole network gets as many epochs as the CNN, fewer than
-            its schedule is made for (conf/prototypes/protopnet.yaml). The epoch is chosen on a share held out of the
-            training images, which is left out of "train". The input of MNIST and CIFAR-10 is 32 px, whose last map is
-            1 x 1, of the animals 64 px, with 2 x 2. B34 and KMEx with one prototype for each class are ours.
+Deviations: ResNet-34 on MNIST is trained from scratch, for want of its ImageNet weights. All other networks but that of
+            shapes are ResNet-18 with ImageNet weights, which have seen the animals' images and Imagenette's. Imagenette
+            stands in for STL10; of CUB-200 there are 100 classes, on which the network keeps its ImageNet weights and
+            has a classifier without a bias trained on its features. The animals of Tiny ImageNet and CIFAR-10 (JPEG)
+            are ours. Fewer epochs and seeds on a CPU: ProtoPNet's whole network gets as many epochs as the CNN, fewer
+            than its schedule is made for (conf/prototypes/protopnet.yaml). The epoch is chosen on a share held out of
+            the training images, which is left out of "train". The input of MNIST and CIFAR-10 is 32 px, whose last map
+            is 1 x 1, of the animals 64 px, with 2 x 2. B34 and KMEx with one prototype for each class are ours.
 """
 
 from experiments.self_explanation.table2_page import summarise
