@@ -27,7 +27,7 @@ def trained_head(setup: Setup) -> tuple[nn.Module, nn.Module, FeatureData, dict[
     module = Classifier(head, setup.optimizer(), options.training.data_term, schedule=setup.schedule())
     made = {key: setup.settings[key] for key in ("model", "training", "data", "trainer", "preprocessing", "seed")}
     made |= {"features": data.manifest, "layer": options.cam_layer}
-    folder = Path(options.paths.runs) / "trainings" / fingerprint(made)
+    folder = setup.runs / "trainings" / fingerprint(made)
     record = fit(
         module, data, folder, settings=made, provenance=provenance(),
         max_epochs=options.training.max_epochs, seed=options.seed, accelerator=options.trainer.accelerator,

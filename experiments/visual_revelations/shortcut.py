@@ -12,7 +12,6 @@ Deviations: the paper names no bias. Ours is a square of one colour on a share o
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 from torch import Tensor
 
@@ -81,7 +80,7 @@ def of_surrogates(
 def of_concepts(setup: Setup, subjects: Mapping[str, Subject]) -> dict[str, float]:
     """What concept activation betrays of each network: `concept/<value>/<share of marked images>`."""
     chosen, sets, values = setup.options.tcav, setup.concepts(subjects[CLEAN]), dict[str, float]()
-    draws, folder = Draws(**chosen.sets, seed=setup.options.seed), Path(setup.options.paths.runs) / "features"
+    draws, folder = Draws(**chosen.sets, seed=setup.options.seed), setup.kept_features
     for share, one in subjects.items():
         found = concept_reliance(one, sets, chosen.layer, chosen.vectors, chosen.c, draws, folder)
         values |= {f"{value}/{share}": each for value, each in found.items()}

@@ -11,7 +11,6 @@ Deviations: the paper describes no model. Surrogates are scikit-learn's, fitted 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -30,7 +29,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     view = setup.view(subject)
     of_prototypes = options.sees == "prototypes" and setup.settings["prototypes"]
     described = {"view": setup.settings["view"], "prototypes": of_prototypes}
-    parts = seen(subject, view, described, Path(options.paths.runs) / "features", options.fit_size, options.seed)
+    parts = seen(subject, view, described, setup.kept_features, options.fit_size, options.seed)
     sizes = options.grows, options.sizes, options.size, options.shown
     values, details = measure_surrogate(setup.surrogate(), *sizes, options.seed)(parts, view, subject.classes)
     return subject.measured(values, len(parts["test"].labels), details=details)

@@ -12,8 +12,6 @@ Deviations: the paper names the method and no test. Beside Kim et al.'s t-test, 
             formed from inner products of features, which gives the same vectors. Random sets overlap.
 """
 
-from pathlib import Path
-
 from experiments.visual_revelations.tcav_page import summarise
 from xcnn.evaluation.tcav import Draws, measure_tcav
 from xcnn.launch import Setup, launch
@@ -26,8 +24,8 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     sets = setup.concepts(subject)
     chosen = options.tcav
     draws = Draws(**chosen.sets, seed=options.seed)
-    folder = Path(options.paths.runs) / "features"
-    values, details = measure_tcav(subject, sets, chosen.layers, chosen.vectors, chosen.c, draws, folder, chosen.dtype)
+    asked = sets, chosen.layers, chosen.vectors, chosen.c, draws
+    values, details = measure_tcav(subject, *asked, setup.kept_features, chosen.dtype)
     n = sum(len(images) for images in sets.classes.values())
     return subject.measured(values, n, details=details)
 

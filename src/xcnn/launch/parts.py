@@ -107,6 +107,18 @@ class Parts:
         cfg = compose(identity, own)
         return type(self)(cfg, own), cell_of(cfg, own)
 
+    # Places
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all that is computed once and kept."""
+        return Path(self.options.paths.runs)
+
+    @property
+    def kept_features(self) -> Path:
+        """The folder of features of images; each has its own below it."""
+        return self.runs / "features"
+
     # Networks
 
     def model(self, **arguments: Any) -> nn.Module:
@@ -170,7 +182,7 @@ class Parts:
         training |= also or {}
         if self.preprocessing is not None:  # its resizing and cropping are for evaluation
             training["preprocessing"] = {"mean": self.preprocessing.mean, "std": self.preprocessing.std}
-        return training, Path(self.options.paths.runs) / "trainings" / fingerprint(training)
+        return training, self.runs / "trainings" / fingerprint(training)
 
     def _fitted(
         self,

@@ -87,7 +87,7 @@ class Setup(Parts):
         """
         trunk = weights_hash(trunk_of(network, layer))
         name = f"{self.options.dataset}-{trunk}-{layer}"
-        folder = Path(self.options.paths.runs) / "features" / (f"{name}-pooled" if pooled else name)
+        folder = self.kept_features / (f"{name}-pooled" if pooled else name)
         data = FeatureData(
             self.data, network, layer, folder, self.preprocessing, pooled=pooled, precision=self.precision
         )
@@ -175,7 +175,7 @@ class Setup(Parts):
         if isinstance(method, Columns):
             return replace(subject, method=method)
         name = fingerprint(self._of_prototypes(subject, method))
-        path = Path(self.options.paths.runs) / "prototypes" / f"{name}.safetensors"
+        path = self.runs / "prototypes" / f"{name}.safetensors"
         with locked(path.with_suffix(".lock")):
             if not path.is_file():
                 train, share = subject.data.train, training_share(subject.data, self.fit_share, self.options.seed)
