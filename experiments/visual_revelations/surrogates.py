@@ -24,8 +24,7 @@ CONTROLS = ("majority", "shuffled", "head")
 
 
 def measure(setup: Setup, cell: Cell) -> Measured:
-    options = setup.options
-    subject = setup.prototyped()
+    options, subject = setup.options, setup.prototyped()
     view = setup.view(subject)
     of_prototypes = options.sees == "prototypes" and setup.settings["prototypes"]
     described = {"view": setup.settings["view"], "prototypes": of_prototypes}
@@ -36,10 +35,8 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    chosen: dict[str, list[Row]] = {}
-    for row in rows:
-        chosen.setdefault(row.method.rpartition("-")[0], []).append(row)
-    drawings = {f"surrogates-{kind}.png": curves(own) for kind, own in chosen.items()}
+    kinds = dict.fromkeys(row.method.rpartition("-")[0] for row in rows)
+    drawings = {f"surrogates-{kind}.png": curves(rows, kind) for kind in kinds}
     claims = [
         claim_within(row, "fidelity", (row.method, "fidelity"), (control, f"fidelity/{control}"), "higher", "share")
         for row in rows
@@ -62,9 +59,9 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     )
 
 
-def curves(rows: Sequence[Row]) -> Figure:
+def curves(rows: Sequence[Row], kind: str) -> Figure:
     """Fidelity of one kind over its size, by data set and by what it sees."""
-    series = []
+    series, rows = [], [row for row in rows if row.method.startswith(f"{kind}-")]
     for row in rows:
         points = sorted(
             (max(row.mean[f"size/{i}"], 1), 100 * row.mean[f"fidelity/{i}"], 100 * row.std[f"fidelity/{i}"])
@@ -74,8 +71,8 @@ def curves(rows: Sequence[Row]) -> Figure:
             AccuracySeries.tested(titled(row.dataset), row.method.rpartition("-")[2], *zip(*points, strict=True))
         )
     majority = {titled(row.dataset): {"majority class": 100 * row.mean["fidelity/majority"]} for row in rows}
-    labels = f"{rows[0].details['unit']}, mean over seeds", "fidelity, %"
-    return tradeoff_plot(series, *labels, log=True, references=majority, parts=False)
+    unit = f"{rows[0].details['unit']}, mean over seeds"
+    return tradeoff_plot(series, unit, "fidelity, %", log=True, references=majority, parts=False)
 
 
 if __name__ == "__main__":
