@@ -76,6 +76,11 @@ class Network:
         """Cosine with the class's embeddings less that with all others (table 1)."""
         return self.mean(method, "class") - self.mean(method, "out")
 
+    @property
+    def frozen(self) -> bool:
+        """Whether its features are those of its ImageNet weights, and its classifier alone was trained."""
+        return bool((self.record["settings"].get("training") or {}).get("frozen"))
+
     def fits(self, method: str = "cnn") -> bool:
         """Whether the network, or what explains it, gets at least `FITS` % of its training images right."""
         return self.mean(method, "train") >= FITS

@@ -14,11 +14,15 @@ EXPLAINED = ("kmex", "kmex_1", "b4", "b34", "b234", "protopnet", "cnn_adam")  # 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     networks = sorted(networks_of(rows), key=lambda network: -network.mean("cnn", "train"))
     columns = in_columns(networks)
-    fitting = [network for network in columns.values() if network and network.fits()]
+    fitting = [network for network in columns.values() if network and network.fits() and not network.frozen]
     own = [row for network in fitting if not network.stands_in for row in network.methods.values()]
     claims = [each for network in fitting for each in claims_of(network, of_column(paper, network))]
     apart = [differences(network) for network in networks]
-    lost = [kmex.value for each in apart if (kmex := each.get("kmex"))]
+    lost = [
+        kmex.value
+        for network, each in zip(networks, apart, strict=True)
+        if (kmex := each.get("kmex")) and not network.frozen
+    ]
     return Summary(
         "Post-hoc self-explanation, table 2: accuracy",
         columns=[

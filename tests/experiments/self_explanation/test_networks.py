@@ -121,9 +121,20 @@ def test_table2_pairs_the_seeds_and_counts_networks_that_fit() -> None:
 def test_table2_says_what_stands_in_the_paper_s_column() -> None:
     rows = accuracies([90.0, 91.0, 90.5], [89.4, 90.6, 90.0], "imagenette")
     text = first_screen(page("table2", table2.summarise(rows, PAPER), rows, PAPER))
-    assert "stl10, not comparable: ours is Imagenette, 32 px; stl10 is not at hand: train %" in text
+    assert "stl10, not comparable: ours is Imagenette, resnet34, 32 px; stl10 is not at hand: train %" in text
     assert "| 85.6 / 90.0 [" in text and "✓ |" not in text  # beside each other, without a verdict on the number
     assert "| KMEx less CNN, test accuracy, %: Imagenette | -0.5 | -0.5 [" in text
+
+
+def test_table2_compares_no_network_whose_classifier_alone_was_trained() -> None:
+    rows = accuracies([81.0, 82.0, 81.5], [73.0, 74.0, 73.5], "cub200_100")
+    for each in rows:
+        for one in each.records:
+            one["settings"]["training"]["frozen"] = {"layer": "layer4"}
+    text = first_screen(page("table2", table2.summarise(rows, PAPER), rows, PAPER))
+    assert "**Not comparable.**" in text and "the paper's claim" not in text
+    assert "KMEx is -8.0 [-8.0, -8.0] points from the CNN (3 seeds): that the classifier fits is not enough" in text
+    assert "| classifier alone |" in text
 
 
 def test_table1_measures_how_uniform_protopnet_is() -> None:
