@@ -3,7 +3,7 @@
 Paper:      Samanta et al. 2025, section 4.5.
 Command:    make pixel-ablation-cam-complexity
 Reports:    no numbers: n x m forward passes an image at a layer of n x m locations, so the last layer is chosen.
-Cost:       24 cells, 10 minutes on 2 CPU cores (float32) that do nothing else, 4 GB; `trainer=gpu` on a GPU.
+Cost:       22 cells, 10 minutes on 2 CPU cores (float32) that do nothing else, 4 GB; `trainer=gpu` on a GPU.
 Deviations: the ablations that the paper counts as passes are asked of the head alone, all at once where its beginning
             allows it, elsewhere by carrying on what they change. VGG-16's weights are random, which changes none of
             these costs. Earlier layers with one image. Score-CAM is left out: a pass of the whole network for each
