@@ -56,6 +56,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
 
 
 def auroc(row: Row, version: str, score: str) -> Interval:
+    """How well a score tells images of a version from those that nobody changed, with its interval."""
     return spread(row, f"auroc/{version}/{score}", "rate")
 
 

@@ -4,8 +4,8 @@ Paper:      Abbas 2024, "Hybrid Approaches" (model distillation); the tree is th
 Command:    make visual-revelations-soft-tree
 Reports:    no number; that distillation gives "both high-performance predictions and human-understandable
             explanations". Known of MNIST at depth 8: 94.45 % on labels, 96.76 % distilled from a network of 99.21 %.
-Cost:       trees: on the embedded data 20 epochs of seconds a cell, after the trainings of `make
-            self-explanation-table2` (shared); on MNIST, on a CPU core, 15 minutes for a network, 5 for a tree.
+Cost:       on the embedded data the trainings of `make self-explanation-table2`, then 20 epochs of seconds a cell; on
+            MNIST, on a CPU core, 15 minutes for a network, 5 for a tree.
 Deviations: the loss is the one that Frosst & Hinton describe; what they print as eq. 5 is the logarithm of a negative
             number. Their optimiser, epochs and sharpness are not stated: Adam, as configured here. Known numbers are
             theirs, as the paper has none; the verdict is on its claim alone.
