@@ -60,6 +60,7 @@ def shown(tab: Any, engine: Any) -> tuple[str, list[str]]:
 
     from xcnn.apps.study.tables import Item, Picture
 
+    tab.wait_for_load_state()  # a click returns when the next page begins to arrive, and `all` waits for nothing
     names = [picture.get_attribute("src").removeprefix("/picture/") for picture in tab.locator("main img").all()]
     query = select(Picture.id, Picture.choice, Item.image).join(Item, Item.id == Picture.item_id)
     with engine.connect() as connection:
