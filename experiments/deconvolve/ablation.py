@@ -4,7 +4,7 @@ Paper:      Meeradevi et al. 2025, eq. 1; the ablation is ours, the paper has no
 Command:    make deconvolve-ablation [ARGS="sweep=grid"] [LAUNCHER=slurm]
 Reports:    nothing in numbers: the terms are added "to reduce the area of focus of the filter" and so that each filter
             observes "a single spot".
-Cost:       sweep `methods`: 6 trainings of 50 epochs, 25 to 40 minutes each on one CPU core (bfloat16), 1 GB;
+Cost:       sweep `methods`: 20 trainings of 50 epochs, 30 to 50 minutes each on one CPU core (bfloat16), 1 GB;
             `terms` 11 trainings of 2 epochs on 10,000 images, `grid` 18 of the same: under a minute each.
 Deviations: CIFAR-10 may be the JPEG tree; `terms` and `grid` train on fewer images for fewer epochs and test on 2,000,
             which their rows say; padding `same`; bfloat16 autocast (float32 with trainer=cpu).

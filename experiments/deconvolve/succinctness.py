@@ -3,10 +3,10 @@
 Paper:      Meeradevi et al. 2025, section 4.2; the algorithm is in a supplement that is not public.
 Command:    make deconvolve-succinctness
 Reports:    ratio 0.85 before, 1.00 after; neither layer nor seeds nor spread are given.
-Cost:       the six trainings of 50 epochs of `make deconvolve-ablation` (shared), then about a minute a cell.
+Cost:       the 20 trainings of 50 epochs of `make deconvolve-ablation` (shared), then about a minute a cell.
 Deviations: the ratio follows the section's words (spec); alternatives stand beside it, and all pairs of the two
-            settings that the paper does not give. Two seeds on a CPU, five on a GPU. CIFAR-10 may be the JPEG tree;
-            bfloat16 autocast in training; padding `same`.
+            settings that the paper does not give. CIFAR-10 may be the JPEG tree; bfloat16 autocast in training; padding
+            `same`.
 """
 
 from collections.abc import Sequence

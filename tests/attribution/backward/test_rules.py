@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.attribution.networks import assert_same, randomise
 from xcnn.attribution.backward import RULES, Choice, Composite, Walk, read_composite, rules
-from xcnn.attribution.backward.rules import over, over_positive
+from xcnn.attribution.backward.rules import over
 from xcnn.models.graph import TracedNetwork
 
 Dense = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -152,7 +152,6 @@ def test_a_side_of_next_to_nothing(nonnegative: bool) -> None:
 
 def test_over() -> None:
     numerator, denominator = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 0.0, 1e-7])
-    assert over_positive(numerator, denominator).tolist() == [0.5, 0, pytest.approx(1e7)]
     assert over(numerator, -denominator, torch.ones(3)).tolist() == [pytest.approx(-0.5), 0, 0]
 
 

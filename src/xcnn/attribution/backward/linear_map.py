@@ -92,14 +92,17 @@ class LinearMap:
                 return function(a, w, b, stride, padding, dilation, groups)
 
         phased = dims == 2 and groups == 1 and len({*stride}) == len({*padding}) == 1 and {*dilation} == {1}
+        conv_transpose = getattr(F, f"conv_transpose{dims}d")
 
         def transposed(m: Tensor, w: Tensor, shape: torch.Size) -> Tensor:
             if phased and w.shape[1] <= PHASED and w.shape[2] == w.shape[3]:
                 return _phase_by_phase(m, w, shape, stride[0], padding[0])
-            a = m.new_zeros(()).expand(shape)
-            result: Tensor = torch.ops.aten.convolution_backward(
-                m, a, w, None, stride, padding, dilation, False, [0] * dims, groups, (True, False, False)
-            )[0]
+            reached = (  # of the operand, by the windows
+                (out - 1) * step - 2 * pad + gap * (side - 1) + 1
+                for out, step, pad, gap, side in zip(m.shape[2:], stride, padding, dilation, w.shape[2:], strict=True)
+            )
+            rest = [full - part for full, part in zip(shape[2:], reached, strict=True)]
+            result: Tensor = conv_transpose(m, w, None, stride, padding, rest, groups, dilation)
             return result
 
         back = _by_autograd(apply) if padded else transposed

@@ -58,18 +58,33 @@ def rule(*needs: str, folds: bool = False, joins: bool = False, constant_gate: b
 
 def over(numerator: Tensor, denominator: Tensor, terms: Tensor) -> Tensor:
     """Quotients; 0 where the denominator is no more than the rounding of a sum of such absolute terms."""
-    return numerator / _beyond_rounding(denominator.abs(), terms).copysign_(denominator)
+    return numerator / _signed_beyond_rounding(denominator, terms)
+
+
+def _signed_beyond_rounding(values: Tensor, terms: Tensor) -> Tensor:
+    """Values, and infinity in the place of those that are but rounding of a sum of such absolute terms."""
+    return _beyond_rounding(values.abs(), terms).copysign_(values)
 
 
 def _beyond_rounding(size: Tensor, terms: Tensor) -> Tensor:
-    """Values that are not negative, and infinity in the place of those that are but rounding."""
-    least = terms * (ROUNDING.get(size.dtype, 2) * torch.finfo(size.dtype).eps)
-    return F.threshold(size.sub_(least), 0.0, math.inf).add_(least)
+    """Values that are not negative, and infinity in the place of those that are but rounding; in their memory."""
+    least = ROUNDING.get(size.dtype, 2) * torch.finfo(size.dtype).eps
+    return _beyond_zero(size.sub_(terms, alpha=least)).add_(terms, alpha=least)
 
 
-def over_positive(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotients by what is never negative; 0 where it is 0."""
-    return numerator / F.threshold(denominator, 0.0, math.inf)
+def _beyond_zero(size: Tensor) -> Tensor:
+    """Values that are not negative, and infinity in the place of 0; in their memory."""
+    return F.threshold(size, 0.0, math.inf, inplace=True)
+
+
+def _share(m: Tensor, z: Tensor, denominator: Tensor) -> Tensor:
+    """m z over a denominator, in the denominator's memory: new memory costs more than the arithmetic."""
+    return torch.div(z, denominator, out=denominator).mul_(m)
+
+
+def _masked(m: Tensor, active: Tensor) -> Tensor:
+    """m where a ReLU is on its slope, 0 elsewhere; a product with bytes takes a third of one with booleans."""
+    return m * active.view(torch.uint8)
 
 
 # Linear maps
@@ -91,20 +106,20 @@ def transpose(call: Call, m: Any, values: Values) -> Sent:
 @rule("output", folds=True)
 def epsilon(call: Call, m: Tensor, values: Values, epsilon: float = 1e-6, bias: str = "absorb") -> Sent:
     z, linear = values.output, values.linear
-    if bias == "absorb":  # z / (z + eps sign z) = |z| / (|z| + eps)
-        size = z.abs()
-        share = m * size.div_(size + epsilon)
+    if bias == "absorb":  # z / (z + eps sign z) = 1 - eps / (|z| + eps)
+        size = z.abs().add_(epsilon)
+        sent = torch.addcdiv(m, m, size, value=-epsilon, out=size)
     else:
         total = z - linear.bias(z)
-        share = m * z / (total + torch.full_like(total, epsilon).copysign_(total))
-    return (linear.transpose(share, values.shapes[0]),)
+        sent = _share(m, z, total + torch.full_like(total, epsilon).copysign_(total))
+    return (linear.transpose(sent, values.shapes[0]),)
 
 
-def _spread(values: Values, weight: Tensor, nonnegative: bool, absorb: bool) -> Tensor:
-    """Sum of the absolute products |a||w|, and of |b| where it is absorbed."""
+def _spread(values: Values, size: Tensor, nonnegative: bool, absorb: bool) -> Tensor:
+    """Sum of the absolute products |a||w|, |w| being `size`, and of |b| where it is absorbed."""
     (a,), shift = values.inputs, values.linear.shift
     b = shift.abs() if absorb and shift is not None else None
-    return values.linear.apply(a if nonnegative else a.abs(), weight.abs(), b)
+    return values.linear.apply(a if nonnegative else a.abs(), size, b)
 
 
 def _positive(values: Values, above: Tensor, absorb: bool) -> Tensor:
@@ -113,23 +128,24 @@ def _positive(values: Values, above: Tensor, absorb: bool) -> Tensor:
     return values.linear.apply(values.inputs[0], above, shift.clamp(min=0) if absorb and shift is not None else None)
 
 
-def _sides(values: Values, weight: Tensor, absorb: bool) -> tuple[Tensor, Tensor]:
-    """Z+ and -Z- where a is of either sign.
+def _sides(values: Values, weight: Tensor, size: Tensor, absorb: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Z+, -Z- and their sum where a is of either sign, |w| being `size`.
 
-    They are half the sum and the difference of the absolute products and z, by one more map. Of few products one side
-    is often next to nothing, and that difference no more than its rounding: then each is summed up by itself.
+    That sum is of the absolute products, by one more map, and z is Z+ and Z- together. Of few products one side is
+    often next to nothing, and a difference of the two no more than its rounding: then each is summed up by itself.
     """
     (a,), z, linear = values.inputs, values.output, values.linear
     if weight[0].numel() > FEW:
-        total, spread = z if absorb else z - linear.bias(z), _spread(values, weight, False, absorb)
-        return (spread + total) / 2, (spread - total) / 2
+        total, spread = z if absorb else z - linear.bias(z), _spread(values, size, False, absorb)
+        positive = torch.add(spread, total).div_(2)
+        return positive, spread - positive, spread
     shift, (up, down) = linear.shift if absorb else None, (a.clamp(min=0), (-a).clamp(min=0))
     found = []
     for sign in (1, -1):
         with_a, against = (sign * weight).clamp(min=0), (-sign * weight).clamp(min=0)
         b = None if shift is None else (sign * shift).clamp(min=0)
         found.append(linear.apply(up, with_a, b) + linear.apply(down, against))
-    return found[0], found[1]
+    return found[0], found[1], found[0] + found[1]
 
 
 @rule("inputs", "output", folds=True)
@@ -137,30 +153,30 @@ def alpha_beta(
     call: Call, m: Tensor, values: Values, alpha: float = 2.0, beta: float = 1.0, bias: str = "absorb"
 ) -> Sent:
     (a,), z, linear, shape, absorb = values.inputs, values.output, values.linear, values.shapes[0], bias == "absorb"
-    weight, relevance = linear.weight, m * z
+    weight = linear.weight
     if call.nonnegative:  # half the work: no product is of W's other sign
         above = weight.clamp(min=0)
         positive = _positive(values, above, absorb)
-        sent = linear.transpose(over_positive(relevance, positive), shape, above).mul_(alpha)
         if not beta:
-            return (sent,)
+            return (linear.transpose(_share(m, z, _beyond_zero(positive)), shape, above.mul_(alpha)),)
         if weight[0].numel() > FEW:
-            total = z if absorb else z - linear.bias(z)
-            negative, terms = positive - total, positive.mul_(2).sub_(total)
+            negative = positive - (z if absorb else z - linear.bias(z))
         else:
-            _, negative = _sides(values, weight, absorb)
-            terms = positive + negative
-        down = relevance / _beyond_rounding(negative, terms)
+            _, negative, _ = _sides(values, weight, weight.abs(), absorb)
+        down = _share(m, z, _beyond_rounding(negative, positive + negative))
+        up = _share(m, z, _beyond_zero(positive))
+        sent = linear.transpose(up, shape, above.mul_(alpha))
         return (sent.add_(linear.transpose(down, shape, weight.clamp(max=0)), alpha=beta),)
-    positive, negative = _sides(values, weight, absorb)
-    terms, size = positive + negative, weight.abs()
-    up = relevance / _beyond_rounding(positive, terms)
+    size = weight.abs()
+    positive, negative, terms = _sides(values, weight, size, absorb)
+    up = _share(m, z, _beyond_rounding(positive, terms))
     if not beta:
         signed, parts = linear.transpose_each(up, shape, (weight, size))
         return ((signed + a.sign() * parts) * (alpha / 2),)
-    down = relevance / _beyond_rounding(negative, terms)
-    signed = linear.transpose(alpha * up + beta * down, shape, weight)
-    parts = linear.transpose(alpha * up - beta * down, shape, size)
+    up.mul_(alpha)
+    down = _share(m, z, _beyond_rounding(negative, terms)).mul_(beta)
+    signed = linear.transpose(up + down, shape, weight)
+    parts = linear.transpose(up.sub_(down), shape, size)
     return ((signed + a.sign() * parts) / 2,)
 
 
@@ -179,15 +195,17 @@ def gamma(call: Call, m: Tensor, values: Values, gamma: float = 0.25, bias: str 
     weight = linear.weight
     if call.nonnegative and call.masked and absorb:  # R is 0 wherever z is not above 0
         above = weight.clamp(min=0)
-        share = over_positive(m * z, _positive(values, above, absorb).mul_(gamma).add_(z))
-        return (linear.transpose(share, shape, weight.add(above, alpha=gamma)),)
+        positive = _positive(values, above, absorb)
+        up = _share(m, z, _beyond_zero(torch.add(z, positive, alpha=gamma, out=positive)))
+        return (linear.transpose(up, shape, above.mul_(gamma).add_(weight)),)
     total = z if absorb else z - linear.bias(z)
-    size = total.abs().mul_(1 + gamma / 2).add_(_spread(values, weight, call.nonnegative, absorb), alpha=gamma / 2)
-    share = over_positive(m * z, size)
-    parts = linear.transpose(share, shape, weight.abs())
+    size = weight.abs()
+    spread = _spread(values, size, call.nonnegative, absorb)
+    part = _share(m, z, _beyond_zero(spread.mul_(gamma / 2).add_(total.abs(), alpha=1 + gamma / 2)))
+    parts = linear.transpose(part, shape, size)
     if not call.nonnegative:
         parts = parts * values.inputs[0].sign()
-    signed = linear.transpose(share * total.sign(), shape, weight)
+    signed = linear.transpose(total.sign().mul_(part), shape, weight)
     return (signed.mul_(1 + gamma / 2).add_(parts, alpha=gamma / 2),)
 
 
@@ -204,7 +222,8 @@ def flat(call: Call, m: Tensor, values: Values) -> Sent:
 
 def _weighted(values: Values, m: Tensor, weight: Tensor) -> Sent:
     total = values.linear.apply(torch.ones_like(values.inputs[0][:1]), weight)
-    return (Relevance(values.linear.transpose(over_positive(m * values.output, total), values.shapes[0], weight)),)
+    size = _beyond_zero(total).expand_as(m).clone()
+    return (Relevance(values.linear.transpose(_share(m, values.output, size), values.shapes[0], weight)),)
 
 
 @rule("inputs", "output", folds=True)
@@ -222,18 +241,25 @@ def box(
     greatest = a.amax(dims, keepdim=True) if high is None else _bound(high, a)
     weight = linear.weight
     up, down = weight.clamp(min=0), weight.clamp(max=0)
-    total, floor, ceiling = z - linear.bias(z), _at(least, up, values), _at(greatest, down, values)
-    share = over(m * z, total - floor - ceiling, total.abs() + floor.abs() + ceiling.abs())
-    rising, falling = linear.transpose_each(share, values.shapes[0], (up, down))
+    bounds = (_at(least, up, values), _at(greatest, down, values))
+    terms = z - linear.bias(z)
+    span = terms.clone()
+    for factor, product in bounds:
+        span.addcmul_(factor, product, value=-1)
+    terms.abs_()
+    for factor, product in bounds:
+        terms.addcmul_(factor.abs(), product.abs())
+    part = _share(m, z, _signed_beyond_rounding(span, terms))
+    rising, falling = linear.transpose_each(part, values.shapes[0], (up, down))
     return (Relevance((a - least) * rising + (a - greatest) * falling),)
 
 
-def _at(bound: Tensor, weight: Tensor, values: Values) -> Tensor:
-    """W times a bound in the place of each input, formed for one image where that serves all."""
+def _at(bound: Tensor, weight: Tensor, values: Values) -> tuple[Tensor, Tensor]:
+    """W times a bound in the place of each input, as two factors: for one image where that serves all, else for 1."""
     one = values.inputs[0][:1]
     if len(bound) == 1:
-        return values.linear.apply(bound.expand_as(one), weight)
-    return bound * values.linear.apply(torch.ones_like(one), weight)
+        return bound.new_ones(()), values.linear.apply(bound.expand_as(one), weight)
+    return bound, values.linear.apply(torch.ones_like(one), weight)
 
 
 def _bound(bound: float | Sequence[float], like: Tensor) -> Tensor:
@@ -252,7 +278,7 @@ def _bound(bound: float | Sequence[float], like: Tensor) -> Tensor:
 @rule("active")
 def mask(call: Call, m: Tensor, values: Values) -> Sent:
     """m where a ReLU is on its slope."""
-    return (m * values.active,)
+    return (_masked(m, values.active),)
 
 
 _GATES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -291,7 +317,7 @@ def slope(call: Call, m: Tensor, values: Values) -> Sent:
 @rule("active")
 def guided(call: Call, m: Tensor, values: Values) -> Sent:
     """max(m, 0) where a ReLU is on its slope."""
-    return (m.clamp(min=0).mul_(values.active),)
+    return (_masked(m.clamp(min=0), values.active),)
 
 
 @rule("inputs")

@@ -76,7 +76,7 @@ class Values:
         if "output" in needs:
             self.output = output
         if "active" in needs:
-            self.active = (output > 0) & (output < 6) if call.kind == "relu6" else output > 0
+            self.active = (output > 0) & (output < 6) if call.kind == "relu6" else output.bool()
         if "before" in needs and call.before is not None:
             self.before = values[call.before]
         if indices is not None:
@@ -128,6 +128,7 @@ class Recorded(Batch):
         super().__init__(images, logits)
         self.walk, self.values = walk, values
 
+    @torch.no_grad()
     def send(
         self,
         start: Tensor | None = None,
@@ -202,6 +203,7 @@ class Walk:
         self._by_node = {call.node: call for call in self.calls}
         self._freed = self._last_uses()
 
+    @torch.no_grad()
     def forward(self, images: Tensor) -> Recorded:
         """The forward pass, which keeps what the rules need."""
         values: dict[Node, Any] = {self.traced.placeholder: images}
