@@ -107,6 +107,13 @@ display(
 pictures("figure7")
 
 # %% [markdown]
+# ## Sections 4.4 and 4.5: the smoothness of averaged gradients
+
+# %%
+display(looks("smoothness"))
+pictures("smoothness")
+
+# %% [markdown]
 # ## Figure 8: Grad-CAM and guided Grad-CAM
 
 # %%

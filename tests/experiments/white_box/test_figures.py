@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from experiments.white_box import figure6, figure9
+from experiments.white_box import figure6, figure9, smoothness
 from experiments.white_box.figure4 import SAID, falling, strongest
 from xcnn.evaluation.map_appearance import QUANTITIES
 from xcnn.report import aggregate
@@ -87,6 +87,20 @@ def test_figure_9_by_the_methods_names() -> None:
     page = Page("white_box/figure9", "", summary, rows, [], {}, {})
     text = page.render(REPOSITORY / "experiments")
     assert page.verdict == "reproduced" and "Gini indices are 0.60 and 0.80" in text
+
+
+def test_smoothness_says_each_claim_apart() -> None:
+    """SmoothGrad smoother and no sharper, integrated gradients rougher."""
+    values = paired("fine_detail", "smooth_grad", "gradient", -0.2, 0.01)
+    values |= paired("fine_detail", "integrated_gradients", "gradient", 0.1, 0.01)
+    values |= paired("edge_share", "smooth_grad", "gradient", 0.005, 0.01)
+    rows = aggregate([record("imagenette", ["gradient", "smooth_grad", "integrated_gradients"], values)])
+    summary = smoothness.summarise(rows, [])
+    assert [claim.verdict for claim in summary.claims] == ["holds", "not told apart", "does not hold"]
+    page = Page("white_box/smoothness", "", summary, rows, [], {}, {})
+    text = page.render(REPOSITORY / "experiments")
+    assert page.verdict == "not reproduced"
+    assert "50 % of the variance of a gradient's map is fine detail, 30 % of SmoothGrad's and 60 % of" in text
 
 
 def test_colour_scales() -> None:
