@@ -2,8 +2,8 @@
 
 Paper:      Ayyar et al. 2021, sections 4.4 and 4.5, after Sundararajan et al. 2017 and Smilkov et al. 2017.
 Command:    make white-box-smoothness
-Reports:    SmoothGrad reduces the visual noise of saliency maps, to smoother maps and sharper visualisations; integrated
-            gradients average over images and so fluctuate less. No number.
+Reports:    SmoothGrad reduces the visual noise of saliency maps, to smoother and sharper ones; integrated gradients
+            average over images and so fluctuate less. No number.
 Cost:       60 passes there and back of VGG-16 an image: ten minutes on a CPU core for the photographs, 2 GB.
 Deviations: the survey gives no measure. Smoothness is the share of a map's variance in fine detail, sharpness that of
             its mass on the picture's edges; VGG-16 with ImageNet convolutions on photographs of Imagenette, and the
