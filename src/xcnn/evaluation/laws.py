@@ -111,17 +111,19 @@ def without_biases(network: nn.Module) -> nn.Module:
 def relevance_errors(found: Mapping[str, Tensor], images: Tensor, gradient: Tensor, scores: Tensor) -> dict[str, float]:
     """Of each tool: sum of relevance over the output, and error against input x gradient, on a network without biases.
 
-    Guided backpropagation's error is the difference from ours, and `gradient/...` the one from the gradient.
+    Guided backpropagation's error is the difference from ours, where ours does not refuse the network, and
+    `gradient/...` the one from the gradient.
 
     Args:
-        found: relevance (n, C, H, W) by `<method>/<tool>`, ours of guided backpropagation (`guided/ours`) among it.
+        found: relevance (n, C, H, W) by `<method>/<tool>`.
         images, gradient: (n, C, H, W).
         scores: (n,), the output that is explained.
     """
     values: dict[str, float] = {}
     for name, relevance in found.items():
         if name.startswith("guided"):
-            values[f"error/{name}"] = relative(relevance, found["guided/ours"])
+            if "guided/ours" in found:
+                values[f"error/{name}"] = relative(relevance, found["guided/ours"])
             values[f"gradient/{name}"] = relative(relevance, gradient)
         else:
             shares = relevance.sum((1, 2, 3)) / scores

@@ -150,6 +150,21 @@ def test_a_side_of_next_to_nothing(nonnegative: bool) -> None:
     assert found.flatten().tolist() == pytest.approx([2, -1], rel=1e-10)
 
 
+def test_a_box_s_rounding_takes_nothing() -> None:
+    """At the lower bound but for the last digit, w a - l w is the rounding of w a and l w, each of which is 1."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 1, bias=False))
+    with torch.no_grad():
+        model[1].weight.fill_(1.0)  # type: ignore[operator, union-attr]
+    chosen = Choice(RULES["box"], ("linear",), options={"low": -1.0, "high": 1.0})
+    composite = Composite("mine", (chosen, *read_composite("lrp_0").choices))
+    walk = Walk(TracedNetwork(model), lambda call: composite.choose(call, {}))
+    eps = torch.finfo(torch.float32).eps
+    for distance, taken in ((eps, 0.0), (0.5, -0.5)):
+        x = torch.full((1, 1, 1, 1), distance - 1)
+        multiplier, relevance = walk.forward(x).send()
+        assert (x * multiplier + relevance).item() == pytest.approx(taken)
+
+
 def test_over() -> None:
     numerator, denominator = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 0.0, 1e-7])
     assert over(numerator, -denominator, torch.ones(3)).tolist() == [pytest.approx(-0.5), 0, 0]

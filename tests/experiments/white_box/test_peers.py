@@ -39,6 +39,10 @@ def test_ours_beside_the_tools() -> None:
     assert [values[f"sum/{name}"] for name in ("lrp/ours", "lrp/captum", "deep_lift/ours")] == pytest.approx([1] * 3)
     assert max(values[f"error/{name}"] for name in ("lrp/ours", "deep_lift/captum", "guided/captum")) < 1e-6
     assert values["gradient/guided/ours"] > 0.01
+    del found["guided/ours"]  # as on a network that it refuses
+    without = relevance_errors(found, x, Gradient(model).relevance(x, TARGETS), scores)
+    assert "error/guided/captum" not in without
+    assert without["gradient/guided/captum"] == values["gradient/guided/captum"]
 
 
 def test_random_networks_are_theirs_and_ours() -> None:
