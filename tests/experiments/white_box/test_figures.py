@@ -90,17 +90,20 @@ def test_figure_9_by_the_methods_names() -> None:
 
 
 def test_smoothness_says_each_claim_apart() -> None:
-    """SmoothGrad smoother and no sharper, integrated gradients rougher."""
+    """SmoothGrad smoother and no sharper, integrated gradients rougher than the input times the gradient."""
     values = paired("fine_detail", "smooth_grad", "gradient", -0.2, 0.01)
-    values |= paired("fine_detail", "integrated_gradients", "gradient", 0.1, 0.01)
+    values |= paired("fine_detail", "integrated_gradients", "input_x_gradient", 0.1, 0.01)
     values |= paired("edge_share", "smooth_grad", "gradient", 0.005, 0.01)
-    rows = aggregate([record("imagenette", ["gradient", "smooth_grad", "integrated_gradients"], values)])
+    rows = aggregate(
+        [record("imagenette", ["gradient", "smooth_grad", "input_x_gradient", "integrated_gradients"], values)]
+    )
     summary = smoothness.summarise(rows, [])
     assert [claim.verdict for claim in summary.claims] == ["holds", "not told apart", "does not hold"]
     page = Page("white_box/smoothness", "", summary, rows, [], {}, {})
     text = page.render(REPOSITORY / "experiments")
     assert page.verdict == "not reproduced"
-    assert "50 % of the variance of a gradient's map is fine detail, 30 % of SmoothGrad's and 60 % of" in text
+    assert "50 % of the variance of a gradient's map is fine detail and 30 % of SmoothGrad's" in text
+    assert "50.0 % of the input times the gradient and 60.0 % of integrated gradients" in text
 
 
 def test_colour_scales() -> None:
