@@ -167,6 +167,7 @@ def test_a_box_s_rounding_takes_nothing() -> None:
 
 def test_over() -> None:
     numerator, denominator = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 0.0, 1e-7])
+    assert (numerator / rules._beyond_zero(denominator.clone())).tolist() == [0.5, 0, pytest.approx(1e7)]
     assert over(numerator, -denominator, torch.ones(3)).tolist() == [pytest.approx(-0.5), 0, 0]
 
 
