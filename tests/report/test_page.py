@@ -151,8 +151,12 @@ def test_records_of_an_earlier_protocol_are_said(folder: Path) -> None:
     records = [full("kmex", 0, 98.0), full("cnn", 0, 97.0)]
     for one, protocol in zip(records, (1, 2), strict=True):
         one["settings"]["protocol"] = protocol
-    said = "Measured by protocol 1 of this experiment; its code now measures by protocol 2"
-    assert said in replace(page(records), protocol=2).render(folder)
+    some = "Measured by protocol 1 (KMEx) of this experiment; its code now measures by protocol 2"
+    assert some in replace(page(records), protocol=2).render(folder)
+    assert "by protocol 1 (KMEx), 2 (CNN) of this" in replace(page(records), protocol=3).render(folder)
+    records[0]["settings"]["protocol"] = 2
+    assert "by protocol 2 of this" in replace(page(records), protocol=3).render(folder)  # all rows need no names
+    records[0]["settings"]["protocol"] = 1
     for today in (None, 1):
         records[1]["settings"]["protocol"] = 1
         assert "by protocol" not in replace(page(records), protocol=today).render(folder)

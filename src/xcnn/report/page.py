@@ -223,11 +223,13 @@ class Page:
         }
 
     @property
-    def earlier(self) -> list[int]:
-        """Other protocols than today's by which records were measured; none where today's is not known."""
-        records = (record for row in self.rows for record in row.records)
-        found = {record["settings"].get("protocol", self.protocol) for record in records}
-        return sorted(found - {self.protocol}) if self.protocol is not None else []
+    def earlier(self) -> dict[int, list[Row]]:
+        """The rows with records of another protocol than today's, by it; none where today's is not known."""
+        found: dict[int, list[Row]] = {}
+        for row in self.rows if self.protocol is not None else ():
+            for protocol in {record["settings"].get("protocol", self.protocol) for record in row.records}:
+                found.setdefault(protocol, []).append(row)
+        return {protocol: found[protocol] for protocol in sorted(found) if protocol != self.protocol}
 
     @property
     def n(self) -> dict[str, list[int]]:

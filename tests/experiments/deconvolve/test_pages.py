@@ -183,9 +183,9 @@ def filters(*correlations: float) -> list[dict[str, Any]]:
         (
             (0.2, 0.3),
             "Not reproduced",
-            "0.200 -> 0.300 (matched by index), 0.200 -> 0.300 (matched by correlation): it rises",
+            "0.200 -> 0.300 (matched by index: it rises), 0.200 -> 0.300 (matched by correlation: it rises)",
         ),
-        ((0.3, 0.2), "Reproduced", "it falls"),
+        ((0.3, 0.2), "Reproduced", "matched by index: it falls"),
     ],
 )
 def test_table_1_answers_whether_the_area_falls(areas: tuple[float, float], verdict: str, says: str) -> None:
@@ -209,6 +209,31 @@ def test_table_1_answers_whether_the_area_falls(areas: tuple[float, float], verd
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "verdict", "says"),
+    [
+        ((-0.10, -0.12, -0.11), "Reproduced", "0.300 -> 0.190 (it falls)"),
+        ((-0.10, 0.12, 0.01), "Not reproduced", "0.300 -> 0.310 (not told apart)"),
+        ((0.10, 0.12, 0.11), "Not reproduced", "0.300 -> 0.410 (it rises)"),
+    ],
+)
+def test_table_1_of_several_seeds(changes: tuple[float, ...], verdict: str, says: str) -> None:
+    details = {"image": 3, "label": "bird", "layer": "relu3", "matchings": {"correlation": filters(0.3)}}
+    records = []
+    for seed, change in enumerate(changes):
+        values = {"area_before": 0.3, "area": 0.3 + change, "accuracy": 0.7, "accuracy_before": 0.7, "dead": 0.1}
+        values |= {"dead_before": 0.1, "claims": 8, "supported": 7}
+        one = record("literal", values, seed, details={**details, "matchings": {"correlation": filters(seed / 10)}})
+        one["settings"]["figure"] = {"matching_images": 1000}
+        records.append(one)
+    rows = aggregate(records)
+    text = rendered("deconvolve/table1", table1(rows, []), rows, [])
+    first = text.partition("<details>")[0]
+    assert first.splitlines()[3].startswith(f"**{verdict}.**") and f"over 3 seeds goes {says}" in first
+    assert "correlate 0.00 to 0.20" in first and "| 3 seeds, paired |" in first
+    assert "21 of 24 claims in the words of all seeds" in text
+
+
 def test_table_1_of_older_records_has_one_matching() -> None:
     values = {"area_before": 0.2, "area": 0.3, "accuracy": 0.7, "accuracy_before": 0.7, "dead": 0.1, "dead_before": 0.1}
     details = {"image": 3, "label": "bird", "layer": "relu3", "filters": filters(0.2)}
@@ -216,5 +241,5 @@ def test_table_1_of_older_records_has_one_matching() -> None:
     one["settings"]["figure"] = {"matching_images": 1000}
     rows = aggregate([one])
     text = rendered("deconvolve/table1", table1(rows, []), rows, [])
-    assert "0.200 -> 0.300: it rises" in text and "with the highest scores *after* the loss" in text
+    assert "0.200 -> 0.300 (it rises)" in text and "with the highest scores *after* the loss" in text
     assert "The others that were used are named with the next measurement." in text
