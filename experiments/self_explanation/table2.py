@@ -7,8 +7,8 @@ Reports:    MNIST 99.4 % on test images for all but B234 (98.5); CUB-200: 79.1 (
 Cost:       on one CPU core each of two that are busy (bfloat16): a fine-tuning of MNIST 26 minutes, of the animals 26
             to 42, of CIFAR-10 17; a ProtoPNet about as long; a cell one minute to nine; 3 GB. A classifier on the
             features of CUB's 100 classes (sweep `cub200_100_head`) takes 2 minutes, a cell 3; 5 GB. To fine-tune on
-            STL10 and CUB-200 needs a GPU: `ARGS="sweep=cub200 trainer=gpu"`, as do five seeds and the recipe's 10
-            epochs of MNIST: `ARGS="sweep=mnist trainer=gpu training.max_epochs=10 seed=0,1,2,3,4"`.
+            STL10 and CUB-200 needs a GPU: `ARGS="sweep=cub200 trainer=gpu"`, as do the recipe's 10 epochs of MNIST:
+            `ARGS="sweep=mnist trainer=gpu training.max_epochs=10"`.
 Deviations: ResNet-34 on MNIST is trained from scratch, for want of its ImageNet weights. All other networks but that of
             shapes are ResNet-18 with ImageNet weights, which have seen the animals' images and Imagenette's. Imagenette
             stands in for STL10; of CUB-200 there are 100 classes, on which the network keeps its ImageNet weights and
