@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit  # quantiles; scipy.stats takes a second to import
 
 from xcnn.report.tables import PaperNumber, Row, named, renamed
 
 LEVEL = 0.95
-Z = float(norm.ppf(0.5 + LEVEL / 2))
+Z = float(ndtri(0.5 + LEVEL / 2))
 
 Agreement = Literal["agrees", "differs", "not run"]
 Ruling = Literal["holds", "does not hold", "not told apart", "one run", "not run"]
@@ -60,7 +60,7 @@ WHOLE = {"%": 100.0, "share": 1.0, "rate": 1.0}  # units of shares: of the recor
 def over_seeds(values: Sequence[float]) -> Interval:
     """Student's t interval of the mean of at least two values."""
     mean, spread = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
-    half = float(t.ppf(0.5 + LEVEL / 2, len(values) - 1)) * spread
+    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * spread
     return Interval(mean, mean - half, mean + half, "seeds", len(values))
 
 
