@@ -27,10 +27,10 @@ _OUTPUT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, 
 
 
 def transformed_weight(weight: Tensor) -> Tensor:
-    """G g G^T of all filters (O, K, 3, 3): (36, K, O)."""
+    """G g G^T of all filters (O, K, 3, 3): (36, K, O), a view of (36, O, K), which takes no copy of the filters."""
     side = _matrix(_FILTER, weight) / 24
-    taps = weight.permute(2, 3, 1, 0).reshape(9, -1)
-    return (torch.kron(side, side) @ taps).view(36, weight.shape[1], weight.shape[0])
+    transformed = torch.kron(side, side) @ weight.flatten(2).flatten(0, 1).t()
+    return transformed.unflatten(1, weight.shape[:2]).transpose(1, 2)
 
 
 def tiles(regions: Regions) -> Regions:
