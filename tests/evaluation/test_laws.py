@@ -33,6 +33,17 @@ def test_laws_hold(name: str, kind: type[nn.Module]) -> None:
         assert error < 1e-9
 
 
+def test_a_relu_with_an_upper_end_is_not_judged_by_its_slope() -> None:
+    open_, ended = (
+        nn.Sequential(nn.Conv2d(3, 4, 3), kind(), nn.Flatten(), nn.LazyLinear(4)) for kind in (nn.ReLU, nn.ReLU6)
+    )
+    for network, bears in ((open_, True), (ended, False)):
+        network.double()(images())
+        with torch.no_grad():
+            network[0].weight.mul_(100)  # beyond 6
+        assert math.isnan(CASES["deconvnet"](network, images(), TARGETS)) is not bears
+
+
 def test_a_broken_rule_is_found(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"extends: lrp_0\nrules:\n  - {{operation: relu, rule: {__name__}.leaking}}\n")

@@ -211,7 +211,8 @@ def _gradient(network: nn.Module, images: Tensor, targets: Tensor) -> float:
 def _positive(kind: Callable[[nn.Module], WalkMethod]) -> Law:
     """Positive weights, inputs and shifts: all ReLUs are on, and no multiplier is negative.
 
-    NaN where other activations, or norms of each image's own values, break that.
+    NaN where other activations, ReLUs with an upper end (which DeconvNet passes over), or norms of each image's own
+    values break that.
     """
 
     def law(network: nn.Module, images: Tensor, targets: Tensor) -> float:
@@ -219,7 +220,7 @@ def _positive(kind: Callable[[nn.Module], WalkMethod]) -> Law:
             method = kind(network)
         except UserError:
             return math.nan
-        if any(isinstance(module, nn.LayerNorm | nn.GroupNorm) for module in network.modules()):
+        if any(isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.ReLU6) for module in network.modules()):
             return math.nan
         with torch.no_grad():
             for parameter in network.parameters():
