@@ -9,11 +9,11 @@ whose changes meet the border least; the channels are the first ones. Memory is 
 pass's. At most 8 passes are aimed at for the locations of ResNet-50's `layer3`, 60 for `layer2`, 40 for the channels of
 `layer3`; and 8 times the memory.
 
-The last two of these are out of reach of what is exact. In the last two blocks of `layer4` nearly every such change has
-spread over all 7 x 7 places and 2048 channels: 437 million products an ablation, 281 million with the 3 x 3 convolutions
-by Winograd's transform, against 4.1 billion of a pass. So these two blocks alone take 54 passes for the 784 locations of
-`layer2` and 70 for the 1024 channels of `layer3`, before the blocks on the way to them. Most of the memory is the
-transformed filters of those two, kept because forming them again for each chunk takes longer.
+The last two of these are out of reach of what is exact. In the last two blocks of `layer4` nearly every such change
+has spread over all 7 x 7 places and 2048 channels: 437 million products an ablation, 281 million with the 3 x 3
+convolutions by Winograd's transform, against 4.1 billion of a pass. So these two blocks alone take 54 passes for the
+784 locations of `layer2` and 70 for the 1024 channels of `layer3`, before the blocks on the way to them. Most of the
+memory is the transformed filters of those two, kept because forming them again for each chunk takes longer.
 """
 
 import argparse

@@ -67,7 +67,11 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
             }
         )
     exact = [line["worst"][1] for line in lines if line["worst"] and line["name"] != "integrated_gradients"]
-    facts = {"lines": lines, "names": list(every), "worst": max(exact), "options": options}
+    refusing: dict[int, list[str]] = {}  # networks by the number of methods that they refuse
+    for row in rows:
+        refusing.setdefault(len(row.details["refused"]), []).append(row.model)
+    refused = [(count, refusing[count]) for count in sorted(refusing, reverse=True) if count]
+    facts = {"lines": lines, "names": list(every), "worst": max(exact), "options": options, "refused": refused}
     return Summary("White-box methods: networks that they explain", verdict="not comparable", facts=facts)
 
 
