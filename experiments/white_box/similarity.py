@@ -16,7 +16,7 @@ from math import nan
 
 import pandas as pd
 
-from experiments.white_box.families import GRADIENTS, claims_between
+from experiments.white_box.families import DRAWN_DATA, GRADIENTS, claims_between
 from xcnn.evaluation.similarity import BLURRED, PIXELS, measure_similarity, pool_similarity
 from xcnn.figures import heat_tables
 from xcnn.launch import Setup, launch
@@ -53,7 +53,9 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         nearest = {metric: _nearest(group, metric) for metric in metrics}
         for metric, ranked in nearest.items():  # against the nearest of the others: then against all
             rivals = [row.method for row in ranked if row.method != "grad_cam"]
-            claims += claims_between(group, [metric], rivals[:1], ["grad_cam"], "lower")
+            claims += claims_between(
+                group, [metric], rivals[:1], ["grad_cam"], "lower", counts=group[0].dataset != DRAWN_DATA
+            )
         centre = next((row for row in group if row.method == "centre"), None)
         networks.append({"rows": group, "file": file, "nearest": nearest, "centre": centre})
     columns = [Column(f"{metric}/{each}", f"{metric}, {each}", 2) for metric in COMPARED for each in (PIXELS, BLURRED)]

@@ -16,9 +16,9 @@ from xcnn.report import Row, aggregate
 FEW = [option for option in TINY if not option.startswith("data=")]
 
 
-def rows(values: Mapping[str, Mapping[str, float]]) -> list[Row]:
+def rows(values: Mapping[str, Mapping[str, float]], dataset: str = "toy") -> list[Row]:
     """Rows of methods on the same 50 images, as they are pooled."""
-    shared = {"n": 50, "details": {"pooled": {}}}
+    shared = {"dataset": dataset, "n": 50, "details": {"pooled": {}}}
     found = [record() | shared | {"method": method, "values": dict(each)} for method, each in values.items()]
     for one in found:
         one["settings"] = {**one["settings"], "method": one["method"]}
@@ -47,7 +47,8 @@ def test_grad_cam_is_the_most_like_fem_if_it_is_before_the_nearest_other(smooth_
     measured = {"grad_cam": alike(0.6), "gradient": alike(0.3), "smooth_grad": alike(smooth_grad), "centre": alike(0.9)}
     found = similarity.summarise(rows(measured), [])
     assert {one.methods for one in found.claims} == {("smooth_grad", "grad_cam")} and len(found.claims) == 4
-    assert {one.verdict for one in found.claims} == {verdict}
+    assert {one.verdict for one in found.claims} == {verdict} and all(one.counts for one in found.claims)
+    assert not any(one.counts for one in similarity.summarise(rows(measured, "shapes"), []).claims)
     (network,) = found.facts["networks"]
     first = "smooth_grad" if smooth_grad > 0.6 else "grad_cam"
     assert network["nearest"]["pcc_fem/pixels"][0].method == first  # controls are no gradient-based methods
@@ -65,6 +66,8 @@ def test_robust_methods_are_held_against_the_most_robust_gradient() -> None:
         (("fem", "guided_backprop"), "holds"),
         (("lrp_epsilon", "guided_backprop"), "does not hold"),
     }
+    assert all(one.counts for one in found.claims)
+    assert not any(one.counts for one in robustness.summarise(rows(measured, "shapes"), []).claims)
     assert [row.method for row in found.facts["networks"][0]["ranked"]] == [
         "gradient",
         "lrp_epsilon",
