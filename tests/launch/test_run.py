@@ -385,6 +385,12 @@ def test_a_recipe_s_sweeps_are_those_that_are_run(monkeypatch: pytest.MonkeyPatc
     assert len(swept) == 1
     with pytest.raises(SystemExit):
         run(monkeypatch, "self_explanation/table2", "recipe=drawn_rows")
+    swept.clear()
+    run(monkeypatch, "self_explanation/scalability", "sweep=mnist")  # its cells name what each of them has
+    assert "cell='${dataset}-${network}-${method}-${fit_share}-s${seed}'" in swept[0]
+    swept.clear()
+    run(monkeypatch, "white_box/similarity", "sweep=imagenet", "order=[fem,grad_cam]")
+    assert "attribution=fem,grad_cam" in swept[0]
 
 
 def test_what_cannot_be_made_is_said_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

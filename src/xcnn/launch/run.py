@@ -91,7 +91,7 @@ def _launch(
     cfg = compose(identity, [override for override in overrides if override.startswith(("paths.", "order=", "sweeps"))])
     writable(cfg.paths.runs)
     results = writable(cfg.paths.results)
-    sweeps: Any = OmegaConf.to_container(cfg.sweeps, resolve=True) if cfg.get("sweeps") else {"all": {}}
+    sweeps = _sweeps(cfg)
     unknown = [name for name in wanted if name not in sweeps]
     if unknown:
         raise UserError(f"{identity} has no sweep {', '.join(unknown)}; there are: {', '.join(sweeps)}.")
@@ -136,6 +136,18 @@ def _published(cfg: DictConfig, summarise: Summarise, pool: Pool | None, to_wand
         read_titles(composing.CONF),
         cfg.protocol,
     )
+
+
+def _sweeps(cfg: DictConfig) -> dict[str, dict[str, Any]]:
+    """The sweeps by name; `${order}` is that list, and a pattern of cells' names is left to each cell's own values."""
+    if not cfg.get("sweeps"):
+        return {"all": {}}
+    found: Any = OmegaConf.to_container(cfg.sweeps)
+    for name, values in found.items():
+        for key, value in values.items():
+            if str(value).startswith("${"):
+                values[key] = OmegaConf.to_container(cfg.sweeps[name][key])
+    return found
 
 
 def _choices(value: Any) -> str:
