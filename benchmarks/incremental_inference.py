@@ -12,8 +12,9 @@ pass's. At most 8 passes are aimed at for the locations of ResNet-50's `layer3`,
 The last two of these are out of reach of what is exact. In the last two blocks of `layer4` nearly every such change
 has spread over all 7 x 7 places and 2048 channels: 437 million products an ablation, 281 million with the 3 x 3
 convolutions by Winograd's transform, against 4.1 billion of a pass. So these two blocks alone take 54 passes for the
-784 locations of `layer2` and 70 for the 1024 channels of `layer3`, before the blocks on the way to them. Most of the
-memory is the transformed filters of those two, kept because forming them again for each chunk takes longer.
+784 locations of `layer2` and 70 for the 1024 channels of `layer3`, before the blocks on the way to them. Of the memory
+at `layer3` three quarters are the transformed filters of those two. Forming them again for each chunk takes an eighth
+longer at `layer2`.
 """
 
 import argparse

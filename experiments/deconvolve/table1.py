@@ -3,7 +3,7 @@
 Paper:      Meeradevi et al. 2025, table 1 and section 4.1.
 Command:    make deconvolve-table1
 Reports:    pictures of four filters on a bird, and a language model's description of each: head and beak, body, wings.
-Cost:       two trainings of 50 epochs a row of cells (shared with the other experiments), then about 10 s.
+Cost:       15 trainings of 50 epochs (shared with the other experiments), then about 10 s a cell.
 Deviations: which filters the paper shows, and which filter "before" belongs to one "after", it does not say. Half of
             ours have the highest scores for the class before the loss, half after; they are matched once by index (both
             trainings start from the same weights) and once by correlation (Hungarian method). The words are measured,

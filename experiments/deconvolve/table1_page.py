@@ -59,13 +59,12 @@ def _correlations(row: Row, shown: Mapping[str, list[dict[str, Any]]], name: str
 
 
 def matchings(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each matching of a record: its filters, and their mean area before and after. Older records have one."""
+    """Each matching of a record: its filters, and the correlations of the pairs. Older records have one."""
     found = record["details"].get("matchings") or {"correlation": record["details"]["filters"]}
     return [
         {
             "name": name,
             "filters": filters,
-            "areas": [record["values"][f"{when}{ENDS[name]}"] for when in ("area_before", "area")],
             "correlations": sorted(pair["correlation"] for pair in filters),
         }
         for name, filters in found.items()

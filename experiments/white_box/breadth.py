@@ -3,7 +3,7 @@
 Paper:      Ayyar et al. 2021; not in the survey.
 Command:    make white-box-breadth
 Reports:    nothing. Aimed at: laws to 1e-9 on every network, and what is refused says why.
-Cost:       14 cells, about 6 minutes on a CPU core (float64 and float32) that does nothing else, 4 GB.
+Cost:       17 cells, 18 minutes on one core of a busy CPU (float64 and float32), 4 GB.
 Deviations: the survey does not ask. Random weights, and noise for images: neither bears on a law or on a cost.
             DeconvNet and guided backpropagation treat every activation as a ReLU, of which alone their papers speak.
 """

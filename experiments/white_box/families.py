@@ -15,7 +15,7 @@ from xcnn.report.verdicts import spread
 BACKWARD = ("gradient", "guided_backprop", "deconvnet")
 GRADIENTS = (*BACKWARD, "smooth_grad", "integrated_gradients", "guided_grad_cam", "grad_cam")
 APART = ("lrp_epsilon", "deep_lift", "fem")
-DRAWN_DATA = "shapes"  # the survey does not speak of drawn images: claims on them do not count
+DRAWN_DATA = "shapes"  # claims on it do not count: the survey speaks of photographs, with edges and texture
 CONTROLS = ("centre", "edges", "random", "fresh_noise")  # blind to the class
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from experiments.pixel_ablation_cam.comparisons import by_method
-from experiments.white_box.map_figures import PHOTOGRAPHS
+from experiments.white_box.families import DRAWN_DATA
 from xcnn.evaluation.integrated_gradients import METHODS, measure_integration, path
 from xcnn.evaluation.selection import select_images
 from xcnn.figures import integration_path, save_png
@@ -36,7 +36,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     claims = [
-        claim(by_method(row, METHODS), "correlation", *METHODS, "higher", counts=row.dataset == PHOTOGRAPHS)
+        claim(by_method(row, METHODS), "correlation", *METHODS, "higher", counts=row.dataset != DRAWN_DATA)
         for row in rows
     ]
     measured = [{"row": row} for row in rows]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from experiments.pixel_ablation_cam.comparisons import by_method
+from experiments.white_box.families import DRAWN_DATA
 from xcnn.evaluation.gallery import Gallery
 from xcnn.evaluation.image_rows import differences, image_rows, with_intervals
 from xcnn.evaluation.map_appearance import QUANTITIES, appearance
@@ -15,7 +16,6 @@ from xcnn.launch import Setup
 from xcnn.launch.titles import titled
 from xcnn.report import Cell, Claim, Measured, Row, Summary, claim
 
-PHOTOGRAPHS = "imagenette"  # the data whose claims count; drawn shapes have few edges and no texture
 Says = tuple[str, str, str, Literal["lower", "higher"]]  # metric, first, second, the first is
 
 
@@ -61,6 +61,6 @@ def summary_of_maps(title: str, rows: Sequence[Row], says: Sequence[Says]) -> Su
     for row in rows:
         own = by_method(row, [_method(name) for name in row.settings["figure"]["methods"]])
         measured.append({"row": row, "methods": own})
-        counts = row.dataset == PHOTOGRAPHS
+        counts = row.dataset != DRAWN_DATA
         claims += [claim(own, metric, first, second, sign, counts=counts) for metric, first, second, sign in says]
     return Summary(title, claims=claims, facts={"measured": measured, "claim_digits": 4})
