@@ -9,7 +9,15 @@ class UserError(ValueError):
     """
 
 
-class Diverged(UserError):
+class OneCell(UserError):
+    """A condition of one cell; the other cells of a sweep are run none the less."""
+
+
+class Unsuited(OneCell):
+    """A method that cannot explain this network, or whose maps on these images are not finite."""
+
+
+class Diverged(OneCell):
     """A training whose loss stopped being finite; the last good checkpoint is still there."""
 
 

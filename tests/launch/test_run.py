@@ -345,6 +345,21 @@ def test_a_diverging_cell_does_not_stop_the_others(
     assert [json.loads(record)["cell"] for record in records] == ["lr0.001"]
 
 
+def test_a_method_that_does_not_suit_the_network_does_not_stop_the_others(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A composite without a rule for convolutions refuses this network; the methods before and after it are run."""
+    (lacking := places / "lacking.yaml").write_text("rules:\n  - {operation: linear, rule: epsilon}\n")
+    arguments = [*TINY, "sweep=shapes", "data.test_size=8", "attribution=lrp"]
+    composites = [f"attribution.composite=lrp_0,{lacking},epsilon_plus", "cell=c${hydra:job.num}"]
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "white_box/class_sensitivity", *arguments, *composites)
+    assert stop.value.code == 1
+    assert "composite 'lacking' has no rule for" in capsys.readouterr().err
+    records = (places / "results/white_box/class_sensitivity.runs.jsonl").read_text().splitlines()
+    assert [json.loads(record)["cell"] for record in records if "pooled" not in record] == ["c0", "c2"]
+
+
 def test_what_a_sweep_optional_sweeps_is_said_and_the_rest_is_published(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from xcnn.attribution.batch import Batch
 from xcnn.attribution.method import Explanation, Method, Targets, _checked, check_finite, checked_chunk
 from xcnn.attribution.probe import SHARE_OF_FREE, free_bytes
 from xcnn.device import at_least_float32, full_precision, in_chunks
-from xcnn.errors import UserError
+from xcnn.errors import Unsuited
 from xcnn.models.checks import fitting_images
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class InputMethod(Method):
 
     def _finite(self, relevance: Tensor) -> Tensor:
         if not relevance.isfinite().all():
-            raise UserError(f"{type(self).__name__} gave a relevance with NaN or infinity{self._place()}.")
+            raise Unsuited(f"{type(self).__name__} gave a relevance with NaN or infinity{self._place()}.")
         return relevance
 
 

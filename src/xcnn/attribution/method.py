@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from xcnn.attribution.batch import Batch
 from xcnn.device import full_precision
-from xcnn.errors import UserError
+from xcnn.errors import Unsuited, UserError
 from xcnn.models.checks import check_model, first_weight, fitting_images
 from xcnn.models.graph import evaluation_copy
 
@@ -84,7 +84,7 @@ class Method(ABC):
         with full_precision(images.device):
             maps = self.maps(batch).to(batch.score.dtype)
         if not maps.isfinite().all():
-            raise UserError(f"{type(self).__name__} gave a map with NaN or infinity{self._place()}.")
+            raise Unsuited(f"{type(self).__name__} gave a map with NaN or infinity{self._place()}.")
         return Explanation(maps, batch.targets, batch.logits, batch.score <= 0, batch.ablations)
 
     def _batch(self, images: Tensor, targets: Targets = None) -> Batch:

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from xcnn.errors import Diverged, Missing, UserError
+from xcnn.errors import Missing, OneCell, UserError
 from xcnn.files import writable
 from xcnn.launch import compose as composing
 from xcnn.launch.compose import cell_of, checked, compose, explained_error, refuse_no_choice
@@ -103,7 +103,7 @@ def _launch(
             swept = [f"{key}={_choices(value)}" for key, value in sweeps[name].items() if key not in given]
             try:
                 _sweep(identity, measure, [*swept, *overrides], afterwards)
-            except Diverged as error:  # the other cells have run; their results are published
+            except OneCell as error:  # the other cells have run; their results are published
                 failed = error
             except _Stop as stop:
                 if not (isinstance(stop.error, Missing) and name in cfg.get("optional_sweeps", []) and not wanted):
@@ -186,7 +186,7 @@ def _sweep(identity: str, measure: Measure, overrides: list[str], afterwards: Af
                 print(f"{cell.name}: measured in {record['wall_s']:.0f} s, in {cell.folder}")
             if afterwards is not None:
                 afterwards(setup)
-        except Diverged as error:
+        except OneCell as error:
             print(f"{name}: {error}", file=sys.stderr)
             raise
         except UserError as error:

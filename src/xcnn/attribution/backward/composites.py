@@ -25,7 +25,7 @@ from xcnn.attribution.backward.calls import Call
 from xcnn.attribution.backward.operations import KINDS
 from xcnn.attribution.backward.rules import RULES
 from xcnn.attribution.backward.walk import Rule
-from xcnn.errors import UserError
+from xcnn.errors import Unsuited, UserError
 
 __all__ = ["COMPOSITES", "Choice", "Composite", "read_composite"]
 
@@ -83,7 +83,7 @@ class Composite:
                 extra = {name: value for name, value in options.items() if name in known and value is not None}
                 bound = {**choice.options, **extra}
                 return functools.partial(choice.rule, **bound) if bound else choice.rule
-        raise UserError(
+        raise Unsuited(
             f"composite {self.name!r} has no rule for {call}. Give it one (`- {{operation: {call.kind}, rule: ...}}`, "
             f"in a composite that extends {self.name!r}; the rules are {', '.join(sorted(RULES))}, or a function of "
             "your own), state the operation by others that have one, or use Gradient, IntegratedGradients or "
