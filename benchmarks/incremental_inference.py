@@ -7,14 +7,14 @@ values without a change, and for each ablation; both over those of a plain forwa
 the process, which other processes hardly disturb. The locations are some neighbouring rows in the middle of the maps,
 whose changes meet the border least; the channels are the first ones. Memory is the peak of all tensors made, over a
 pass's. At most 8 passes are aimed at for the locations of ResNet-50's `layer3`, 60 for `layer2`, 40 for the channels of
-`layer3`; and 8 times the memory.
+`layer3`; and 8 times the memory of a pass.
 
-The last two of these are out of reach of what is exact. In the last two blocks of `layer4` nearly every such change
-has spread over all 7 x 7 places and 2048 channels: 437 million products an ablation, 281 million with the 3 x 3
-convolutions by Winograd's transform, against 4.1 billion of a pass. So these two blocks alone take 54 passes for the
-784 locations of `layer2` and 70 for the 1024 channels of `layer3`, before the blocks on the way to them. Of the memory
-at `layer3` three quarters are the transformed filters of those two. Forming them again for each chunk takes an eighth
-longer at `layer2`.
+The costs at `layer2` and of the channels are out of reach of what is exact. In the last two blocks of `layer4` nearly
+every such change has spread over all 7 x 7 places and 2048 channels: 437 million products an ablation, 281 million with
+the 3 x 3 convolutions by Winograd's transform, against 4.1 billion of a pass. So these two blocks alone take 54 passes
+for the 784 locations of `layer2` and 70 for the 1024 channels of `layer3`, before the blocks on the way to them. To
+keep the transformed filters of those two from chunk to chunk would save an eighth of the cost at `layer2`, for 9 times
+a pass's memory.
 """
 
 import argparse

@@ -8,7 +8,7 @@ from torch import Tensor
 from xcnn.models.graph import patch_change
 from xcnn.models.graph.changes import Change
 from xcnn.models.graph.regions import Regions, Window
-from xcnn.models.graph.winograd import tiles, transformed_weight, winograd
+from xcnn.models.graph.winograd import tiles, winograd
 
 TOP, LEFT = torch.tensor([0, 2, 4, 9]), torch.tensor([10, 3, 0, 6])
 
@@ -38,7 +38,7 @@ def test_the_convolution(dtype: torch.dtype, error: float, padding: tuple[int, i
     size = (expected.shape[2], expected.shape[3])
     regions = Window((3, 3), (1, 1), padding, (1, 1)).reached(change.regions, size)
     assert regions.height.max() > 4
-    found = Change(regions, winograd(change, regions, transformed_weight(weight), padding)).maps(7)
+    found = Change(regions, winograd(change, regions, weight, padding)).maps(7)
     assert (found - expected).abs().max() < error * expected.abs().max()
 
 
@@ -47,4 +47,4 @@ def test_tiles_by_hand() -> None:
     assert tiles(regions).height.tolist() == [2, 0] and tiles(regions).width.tolist() == [1, 2]
     empty = Regions((9, 9), torch.tensor([0]), *torch.tensor([[2], [1], [0], [0]]))
     change = Change(empty, torch.zeros(0, 5))
-    assert winograd(change, empty, torch.zeros(36, 5, 7), (1, 1)).shape == (0, 7)
+    assert winograd(change, empty, torch.zeros(7, 5, 3, 3), (1, 1)).shape == (0, 7)

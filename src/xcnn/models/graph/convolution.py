@@ -15,7 +15,7 @@ from torch.nn.modules.utils import _pair
 from xcnn.models.graph.changes import Base, Change
 from xcnn.models.graph.regions import Regions, Window
 from xcnn.models.graph.rule import Rule
-from xcnn.models.graph.winograd import tiles, transformed_weight, winograd
+from xcnn.models.graph.winograd import tiles, winograd
 
 __all__ = ["Convolution"]
 
@@ -44,8 +44,7 @@ class Convolution(Rule):
             return Change(change.regions, _product(change, None, weight[:, :, 0, 0].t(), groups), spent=True)
         regions = self.window.reached(change.regions, base.size(self.node))
         if self.square and self._close(change, regions):
-            transformed = base.once(self.node, "transformed", lambda: transformed_weight(weight))
-            return Change(regions, winograd(change, regions, transformed, self.window.padding), spent=True)
+            return Change(regions, winograd(change, regions, weight, self.window.padding), spent=True)
         taps = base.once(self.node, "taps", lambda: weight.permute(1, 2, 3, 0).contiguous())  # (K / groups, kh, kw, O)
         if change.channel is None and groups == 1 and self._dense(change, regions):
             return Change(regions, self._gathered(change, regions, taps), spent=True)

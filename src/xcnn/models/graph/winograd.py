@@ -11,7 +11,7 @@ from torch import Tensor
 from xcnn.models.graph.changes import Change
 from xcnn.models.graph.regions import Regions
 
-__all__ = ["TILE", "tiles", "transformed_weight", "winograd"]
+__all__ = ["TILE", "tiles", "winograd"]
 
 TILE = 4
 _INPUT = [
@@ -26,13 +26,6 @@ _FILTER = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 2
 _OUTPUT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 
 
-def transformed_weight(weight: Tensor) -> Tensor:
-    """G g G^T of all filters (O, K, 3, 3): (36, K, O), a view of (36, O, K), which takes no copy of the filters."""
-    side = _matrix(_FILTER, weight) / 24
-    transformed = torch.kron(side, side) @ weight.flatten(2).flatten(0, 1).t()
-    return transformed.unflatten(1, weight.shape[:2]).transpose(1, 2)
-
-
 def tiles(regions: Regions) -> Regions:
     """The tiles of output regions, counted from the first corner of each."""
     zero, size = torch.zeros_like(regions.top), regions.size
@@ -44,21 +37,36 @@ def winograd(change: Change, regions: Regions, weight: Tensor, padding: tuple[in
 
     Args:
         change: change of the input, on all channels.
-        weight: the transformed weight, (36, K, O).
+        weight: the filters, (O, K, 3, 3).
         padding: that above and to the left.
     """
     tile = tiles(regions)
     if not len(tile.patch):
-        return change.rows.new_zeros(0, weight.shape[2])
+        return change.rows.new_zeros(0, len(weight))
     step = torch.arange(TILE + 2, device=regions.image.device)
     row = (regions.top[tile.patch] + TILE * tile.row - padding[0]) + step[:, None, None]  # (6, 1, T)
     column = (regions.left[tile.patch] + TILE * tile.column - padding[1]) + step[None, :, None]  # (1, 6, T)
     index = change.regions.index(tile.patch, row, column)
-    inputs = _both_sides(_INPUT, change.taken(index.flatten()), len(tile.patch)) @ weight
-    outputs = _both_sides(_OUTPUT, inputs, len(tile.patch)).flatten(0, 1)
+    inputs = _both_sides(_INPUT, change.taken(index.flatten()), len(tile.patch))
+    outputs = _both_sides(_OUTPUT, _products(inputs, weight), len(tile.patch)).flatten(0, 1)
     row, column = regions.row - regions.top[regions.patch], regions.column - regions.left[regions.patch]
     place = tile.index(regions.patch, row // TILE, column // TILE)
     return outputs[(row % TILE * TILE + column % TILE) * len(tile.patch) + place]
+
+
+def _products(inputs: Tensor, weight: Tensor) -> Tensor:
+    """Transformed inputs (36, T, K) times G g G^T of the filters (O, K, 3, 3), each place of a tile: (36, T, O).
+
+    The filters are transformed for one row of a tile at a time: all at once they take four times the weights' memory.
+    """
+    side = _matrix(_FILTER, weight) / 24
+    taps = weight.flatten(2).flatten(0, 1).t()  # (9, O K)
+    products = inputs.new_empty(*inputs.shape[:2], len(weight))
+    for i in range(0, len(inputs), len(side)):
+        transformed = torch.kron(side[i // len(side), None], side) @ taps
+        transformed = transformed.unflatten(1, weight.shape[:2]).transpose(1, 2)  # (6, K, O)
+        torch.bmm(inputs[i : i + len(side)], transformed, out=products[i : i + len(side)])
+    return products
 
 
 def _both_sides(side: list[list[int]], values: Tensor, count: int) -> Tensor:
