@@ -147,17 +147,12 @@ def settings(cfg: DictConfig) -> dict[str, Any]:
     found["trainer"] = {key: value for key, value in found["trainer"].items() if key not in PLACE_OF_TRAINER}
     if found.get("describer"):
         found["describer"] = {key: value for key, value in found["describer"].items() if key not in PLACE_OF_DESCRIBER}
-    for part, key in (
-        ("model", "weights"),
-        ("data", "files"),
-        ("describer", "prompt"),
-        ("describer", "replies"),
-        ("votes", "file"),
-    ):
-        if (found.get(part) or {}).get(key):
-            path = Path(found[part][key])
-            content = file_hash(path) if path.is_file() else None
-            found[part] = {**found[part], key: {"file": path.name, "hash": content}}
+    for part, keys in FILES.items():
+        for key in keys:
+            if (found.get(part) or {}).get(key):
+                path = Path(found[part][key])
+                content = file_hash(path) if path.is_file() else None
+                found[part] = {**found[part], key: {"file": path.name, "hash": content}}
     masks = (found.get("penalty") or {}).get("masks")
     if masks and Path(masks).is_dir():  # a person's; else the name of the data set's own
         content = fingerprint({file.name: file_hash(file) for file in sorted(Path(masks).glob("*.png"))})
