@@ -110,6 +110,14 @@ def test_the_order_of_a_page(folder: Path) -> None:
     assert text.count("no data") == 1 and "\n\n\n" not in text
 
 
+def test_what_follows_a_table_is_no_row_of_it(folder: Path) -> None:
+    template = folder / "paper/table9.md.jinja"
+    after = CHILD.replace("]) }}\n{% endblock %}", "]) }}\nOn other images:\n{% endblock %}")
+    assert after != CHILD
+    template.write_text(after)
+    assert " |\n\nOn other images:" in page().render(folder)
+
+
 def test_the_line_for_the_index(folder: Path, tmp_path: Path) -> None:
     made = page()
     (tmp_path / "page.md").write_text(made.render(folder))

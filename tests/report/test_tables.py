@@ -54,6 +54,14 @@ def test_seeds_of_parts_and_of_variants_are_the_records_own() -> None:
     assert len(aggregate(records)) == 2
 
 
+@pytest.mark.parametrize(("seeds", "rows"), [((0, 1), 1), ((0, 2), 2), ((7, 7), 1)])
+def test_a_method_s_seed_tells_records_apart_unless_it_is_theirs(seeds: tuple[int, int], rows: int) -> None:
+    records = [record(seed=seed, accuracy=0.5) for seed in (0, 1)]
+    for one, seed in zip(records, seeds, strict=True):
+        one["settings"]["attribution"] = {"class": "SmoothGrad", "seed": seed}
+    assert len(aggregate(records)) == rows
+
+
 def test_other_settings_are_never_averaged_together() -> None:
     rows = aggregate([record(seed=0, accuracy=0.2), record(seed=1, epochs=3, accuracy=0.8)])
     assert [(row.n, row.mean["accuracy"]) for row in rows] == [(1, 0.8), (1, 0.2)]

@@ -179,6 +179,9 @@ class Page:
                 raise UserError(f"experiments/{name} has no block {block!r}: every page needs one.")
         line = {"identity": self.identity, "verdict": self.verdict, "ours": ours, "n": self.n, "command": self.command}
         mark = json.dumps(line, ensure_ascii=False).replace("--", "-\\u002d")
+        body = re.sub(
+            r"^(\|.*\|\n)(?=[^|\n])", r"\1\n", body, flags=re.MULTILINE
+        )  # what follows a table is no row of it
         body = re.sub(r"\n{3,}", "\n\n", body).strip()
         return f"{MARK}{mark} -->\n{body}\n"
 

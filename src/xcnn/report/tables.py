@@ -161,7 +161,10 @@ def named(metric: str, suffix: str) -> str:
 
 def _without_seed(record: Record) -> dict[str, Any]:
     settings = {key: value for key, value in record["settings"].items() if key != "seed"}
-    for part in ("data", "prototypes", "surrogate"):  # whose own seeds are the record's, as those of variants are
+    parts = ["data", "prototypes", "surrogate"]  # whose own seeds are the record's, as those of variants are
+    if isinstance(settings.get("attribution"), Mapping) and settings["attribution"].get("seed") == record["seed"]:
+        parts.append("attribution")  # which can also have one of its own
+    for part in parts:
         if isinstance(settings.get(part), Mapping):
             settings[part] = {key: value for key, value in settings[part].items() if key != "seed"}
     if isinstance(settings.get("variants"), Mapping):
