@@ -42,9 +42,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     shares = [row for row in rows if row.dataset != "drawn"]
     subsets = [over_shares(found) for found in by_method(shares).values() if 1 in found]
     file = "scalability-shares.png"
-    drawn_over = (
-        tradeoff_plot(series(shares), "share of the training images", "accuracy, %", log=True) if shares else None
-    )
+    labels = ("share of the training images", "test accuracy, %")
+    drawn_over = tradeoff_plot(series(shares), *labels, log=True, parts=False) if shares else None
     return Summary(
         "Post-hoc self-explanation: the cost of k-means, and subsets of the training images",
         columns=[

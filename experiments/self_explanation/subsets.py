@@ -5,12 +5,12 @@ from typing import Any
 
 from experiments.self_explanation.networks import STANDS_IN
 from xcnn.figures import AccuracySeries
+from xcnn.launch.titles import titled
 from xcnn.report import Claim, Row
 from xcnn.report.verdicts import Verdict
 
 STABLE = 1.0  # points of accuracy that a subset may cost
 SMALL = 0.3  # share of the training images: the paper's claim holds if accuracy is stable down to it
-TITLES = {"kmex": "KMEx", "b4": "B4", "b234": "B234"}
 
 
 def by_method(rows: Sequence[Row]) -> dict[tuple[str, str, str], dict[float, Row]]:
@@ -50,11 +50,11 @@ def ruling(subsets: Sequence[Mapping[str, Any]]) -> Verdict:
 def series(rows: Sequence[Row]) -> list[AccuracySeries]:
     return [
         AccuracySeries.tested(
-            f"{next(iter(shares.values())).records[0]['data']['name']}, {model}",
-            TITLES.get(method, method),
+            f"{titled(dataset)}, {titled(model)}",
+            titled(method),
             list(shares),
             [row.mean["test"] for row in shares.values()],
             [row.std["test"] for row in shares.values()],
         )
-        for (_, model, method), shares in by_method(rows).items()
+        for (dataset, model, method), shares in by_method(rows).items()
     ]
