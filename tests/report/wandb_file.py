@@ -6,6 +6,7 @@ chunk being a whole protobuf record (type 1) or its first, middle or last part (
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,18 @@ def records(path: Path) -> Iterator[Any]:
 
 
 def logged(run: Path) -> dict[str, Any]:
-    """Everything that a run logged, by key: the last value of each, decoded from JSON."""
+    """Everything that a run logged, by key: the last value of each, decoded from JSON.
+
+    W&B's own process writes the file, and on a busy machine it may lag behind the run's end.
+    """
     (path,) = run.glob("run-*.wandb")
     found: dict[str, Any] = {}
-    for record in records(path):
-        if record.WhichOneof("record_type") == "history":
-            for item in record.history.item:
-                found[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+    deadline = time.monotonic() + 20
+    while not found and time.monotonic() < deadline:
+        for record in records(path):
+            if record.WhichOneof("record_type") == "history":
+                for item in record.history.item:
+                    found[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+        if not found:
+            time.sleep(0.2)
     return found
