@@ -9,7 +9,7 @@ Cost:       a map of each method and two of the references: on one CPU core (flo
             stay in the cells: 100 kB an image and method.
 Deviations: the survey names no data. ImageNet photographs, Imagenette with VGG-16, and drawn shapes. Of signed maps the
             positive part counts. LRP-epsilon without biases has no row on ResNet-50, where the factors of its layers
-            together leave the range of float32: leave it out there (attribution=...), or the sweep stops at it.
+            together leave the range of float32; the sweep says so and leaves with status 1.
 """
 
 from collections.abc import Mapping, Sequence

@@ -115,7 +115,8 @@ def environment(experiments: Path) -> jinja2.Environment:
         extensions=["jinja2.ext.do"],
     )
     found.filters |= {f.__name__: f for f in (number, percent, signed, interval, plural)}
-    found.globals |= {f.__name__: f for f in (table, details)}
+    # A line right below a table would be a row of it.
+    found.globals |= {"details": details, "table": lambda header, lines: f"\n\n{table(header, lines)}\n\n"}
     return found
 
 
@@ -179,9 +180,6 @@ class Page:
                 raise UserError(f"experiments/{name} has no block {block!r}: every page needs one.")
         line = {"identity": self.identity, "verdict": self.verdict, "ours": ours, "n": self.n, "command": self.command}
         mark = json.dumps(line, ensure_ascii=False).replace("--", "-\\u002d")
-        body = re.sub(
-            r"^(\|.*\|\n)(?=[^|\n])", r"\1\n", body, flags=re.MULTILINE
-        )  # what follows a table is no row of it
         body = re.sub(r"\n{3,}", "\n\n", body).strip()
         return f"{MARK}{mark} -->\n{body}\n"
 

@@ -71,7 +71,7 @@ class Base:
         self.values: dict[Node, Any] = {}
         self.shapes: dict[Node, torch.Size] = {}
         self._rows: dict[Node, Tensor] = {}
-        self._formed: dict[tuple[Node, str], Tensor] = {}
+        self._formed: dict[Node, Tensor] = {}
 
     def size(self, node: Node) -> tuple[int, int]:
         """Height and width of a node's maps; 1 x 1 for vectors."""
@@ -85,11 +85,11 @@ class Base:
             self._rows[node] = value.movedim(1, -1).flatten(0, -2).contiguous()
         return self._rows[node]
 
-    def once(self, node: Node, name: str, form: Callable[[], Tensor]) -> Tensor:
-        """What a node's operation forms of its weights, by name, formed when it is first asked for."""
-        if (node, name) not in self._formed:
-            self._formed[node, name] = form()
-        return self._formed[node, name]
+    def once(self, node: Node, form: Callable[[], Tensor]) -> Tensor:
+        """What a node's operation forms of its weights, formed when it is first asked for."""
+        if node not in self._formed:
+            self._formed[node] = form()
+        return self._formed[node]
 
 
 def patch_change(value: Tensor, image: Tensor, top: Tensor, left: Tensor, new: Tensor) -> Change:

@@ -45,7 +45,7 @@ class Convolution(Rule):
         regions = self.window.reached(change.regions, base.size(self.node))
         if self.square and self._close(change, regions):
             return Change(regions, winograd(change, regions, weight, self.window.padding), spent=True)
-        taps = base.once(self.node, "taps", lambda: weight.permute(1, 2, 3, 0).contiguous())  # (K / groups, kh, kw, O)
+        taps = base.once(self.node, lambda: weight.permute(1, 2, 3, 0).contiguous())  # (K / groups, kh, kw, O)
         if change.channel is None and groups == 1 and self._dense(change, regions):
             return Change(regions, self._gathered(change, regions, taps), spent=True)
         rows = change.rows.new_zeros(len(regions.patch), taps.shape[3])
