@@ -12,7 +12,6 @@ from xcnn.attribution.batch import Batch
 from xcnn.attribution.method import Explanation, Method, Targets, _checked, check_finite, checked_chunk
 from xcnn.attribution.probe import SHARE_OF_FREE, free_bytes
 from xcnn.device import at_least_float32, full_precision, in_chunks
-from xcnn.errors import Unsuited
 from xcnn.models.checks import fitting_images
 
 T = TypeVar("T")
@@ -61,7 +60,7 @@ class InputMethod(Method):
         def found(part: slice) -> Tensor:
             batch = self._batch(images[part], None if chosen is None else chosen[part])
             with full_precision(images.device):
-                return at_least_float32(self._finite(self.attribute(batch)))
+                return at_least_float32(self._finite(self.attribute(batch), "relevance"))
 
         return torch.cat(self._part_by_part(images, found))
 
@@ -79,7 +78,7 @@ class InputMethod(Method):
             with full_precision(images.device):
                 for target in range(batch.logits.shape[1]):
                     batch.targets = torch.full_like(batch.targets, target)
-                    each.append(at_least_float32(self._finite(self.attribute(batch))))
+                    each.append(at_least_float32(self._finite(self.attribute(batch), "relevance")))
             return torch.stack(each, 1)
 
         return torch.cat(self._part_by_part(images, found))
@@ -105,11 +104,6 @@ class InputMethod(Method):
         check_finite(images)
         count = max(1, len(images))
         return in_chunks(count, min(self.chunk or fitting(images), count), function)
-
-    def _finite(self, relevance: Tensor) -> Tensor:
-        if not relevance.isfinite().all():
-            raise Unsuited(f"{type(self).__name__} gave a relevance with NaN or infinity{self._place()}.")
-        return relevance
 
 
 def fitting(images: Tensor) -> int:

@@ -83,9 +83,7 @@ class Method(ABC):
         batch = self._batch(images, targets)
         with full_precision(images.device):
             maps = self.maps(batch).to(batch.score.dtype)
-        if not maps.isfinite().all():
-            raise Unsuited(f"{type(self).__name__} gave a map with NaN or infinity{self._place()}.")
-        return Explanation(maps, batch.targets, batch.logits, batch.score <= 0, batch.ablations)
+        return Explanation(self._finite(maps, "map"), batch.targets, batch.logits, batch.score <= 0, batch.ablations)
 
     def _batch(self, images: Tensor, targets: Targets = None) -> Batch:
         """The images with their logits and targets, checked; under autocast in the weights' own precision.
@@ -99,6 +97,11 @@ class Method(ABC):
             batch = Batch(images, self.logits(images))
         self._set_targets(batch, chosen, batch.logits.isfinite().flatten(1).all(1), "the logits")
         return batch
+
+    def _finite(self, values: Tensor, what: str) -> Tensor:
+        if not values.isfinite().all():
+            raise Unsuited(f"{type(self).__name__} gave a {what} with NaN or infinity{self._place()}.")
+        return values
 
     def logits(self, images: Tensor) -> Tensor:
         """The network's logits (N, classes), in the precision in which `explain` gives them."""
