@@ -15,13 +15,14 @@ sigmoid((a / max a - t) / T). The gradient flows through max a too: without that
 pushed down, its maximum included, until the map is dead.
 """
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from xcnn.device import at_least_float32
+from xcnn.device import at_least_float32, in_chunks
 from xcnn.errors import UserError
 
 
@@ -36,11 +37,25 @@ def _moments_basis(height: int, width: int, like: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(x), x, y, x * x + y * y]).flatten(1)
 
 
+T = TypeVar("T")
+
+CPU_CHUNK = 2**18
+"""Values of the maps taken at a time on a CPU: two buffers of so many floats stay in a core's second-level cache."""
+
+
+def _by_images(maps: Tensor, function: Callable[[slice], T]) -> list[T]:
+    """What a function gives of slices of images, as many as the cache holds on a CPU, and all at once on a GPU."""
+    images = max(1, len(maps))  # of no image too there is a result: an empty one
+    size = max(1, CPU_CHUNK * images // max(1, maps.numel())) if maps.device.type == "cpu" else images
+    return in_chunks(images, size, function)
+
+
 class _Concise(torch.autograd.Function):
     """(area, dispersion) of every map: one matrix product of masks and moments in each direction.
 
-    The computation is bound by memory, so that each pass works in place on one of two buffers of the maps' size, and
-    the maps keep their memory layout: the P = h w pixels are `axis` 2 of (N, K, P), or 1 of (N, P, K) if channels_last.
+    The computation is bound by memory, so that it goes a few images at a time, each pass in place on buffers that stay
+    in the cache, and keeps the maps as they are given: in their precision, and in their memory layout, where the
+    P = h w pixels are `axis` 2 of (N, K, P), or 1 of (N, P, K) if channels_last.
     """
 
     @staticmethod
@@ -50,19 +65,22 @@ class _Concise(torch.autograd.Function):
         axis = 2
         if not maps.is_contiguous() and maps.transpose(1, 2).is_contiguous():
             maps, axis = maps.transpose(1, 2), 1
-        maps = at_least_float32(maps)
-        basis = _moments_basis(height, width, maps)
-        peak = maps.amax(axis, keepdim=True)
-        mask = torch.gt(maps, peak * threshold, out=torch.empty_like(maps))  # empty for a dead map: 0 > 0
-        moments = mask @ basis.T if axis == 2 else (basis @ mask).transpose(1, 2)
+        basis = _moments_basis(height, width, at_least_float32(maps[:0]))
+
+        def peaks_and_moments(images: slice) -> tuple[Tensor, Tensor]:
+            some = at_least_float32(maps[images])
+            peak = some.amax(axis, keepdim=True)
+            mask = torch.gt(some, peak * threshold, out=torch.empty_like(some))  # empty for a dead map: 0 > 0
+            return peak, mask @ basis.T if axis == 2 else (basis @ mask).transpose(1, 2)
+
+        peak, moments = map(torch.cat, zip(*_by_images(maps, peaks_and_moments), strict=True))
         count, x, y, square = moments.unbind(2)
         mass = count.clamp(min=1)
         x, y = x / mass, y / mass
         dispersion = (square / mass - x * x - y * y).clamp_(min=0).sqrt_()
         dispersion = torch.where(count > 1, dispersion, 0)  # one pixel: exactly 0, not the root of a rounding error
         ctx.save_for_backward(maps, peak, basis, mass, x, y, dispersion)
-        ctx.buffer, ctx.axis, ctx.threshold, ctx.temperature = mask, axis, threshold, temperature
-        ctx.shape, ctx.dtype = activations.shape, activations.dtype
+        ctx.axis, ctx.threshold, ctx.temperature, ctx.shape = axis, threshold, temperature, activations.shape
         return count / (height * width), dispersion
 
     @staticmethod
@@ -80,17 +98,21 @@ class _Concise(torch.autograd.Function):
         constant = grad_area / basis.shape[1] + spread * (x * x + y * y - dispersion * dispersion)
         scale = torch.where(peak > 0, 1 / (peak * ctx.temperature), 0)  # d (a / max a / T) / d a; 0 for dead maps
         coefficients = torch.stack([constant, -2 * spread * x, -2 * spread * y, spread], 2)
-        along = coefficients if axis == 2 else coefficients.transpose(1, 2)
-        grad = (along * scale) @ basis if axis == 2 else basis.T @ (along * scale)
-        buffer = ctx.buffer
-        torch.mul(maps, scale, out=buffer).sub_(ctx.threshold / ctx.temperature).sigmoid_()
-        grad.mul_(buffer).mul_(buffer.neg_().add_(1))
-        # a / max a is invariant to scale, so the maximum's gradient pays for the other pixels' (ties share).
-        paid = torch.linalg.vecdot(grad, maps, dim=axis).unsqueeze(axis) / peak.clamp(min=torch.finfo(peak.dtype).tiny)
-        torch.eq(maps, peak, out=buffer)
-        grad.addcmul_(buffer, paid / buffer.sum(axis, keepdim=True), value=-1)
-        grad = grad if axis == 2 else grad.transpose(1, 2)
-        return grad.to(ctx.dtype).view(ctx.shape)
+        coefficients = (coefficients if axis == 2 else coefficients.transpose(1, 2)) * scale
+        gradient, tiny = torch.empty_like(maps), torch.finfo(peak.dtype).tiny
+
+        def fill(images: slice) -> None:
+            some, top = at_least_float32(maps[images]), peak[images]
+            grad = coefficients[images] @ basis if axis == 2 else basis.T @ coefficients[images]
+            mask = torch.mul(some, scale[images]).sub_(ctx.threshold / ctx.temperature).sigmoid_()
+            torch.ops.aten.sigmoid_backward.grad_input(grad, mask, grad_input=grad)
+            # a / max a is invariant to scale, so the maximum's gradient pays for the other pixels' (ties share).
+            paid = torch.linalg.vecdot(grad, some, dim=axis).unsqueeze(axis) / top.clamp(min=tiny)
+            torch.eq(some, top, out=mask)
+            gradient[images] = grad.addcmul_(mask, paid / mask.sum(axis, keepdim=True), value=-1)
+
+        _by_images(maps, fill)
+        return (gradient if axis == 2 else gradient.transpose(1, 2)).view(ctx.shape)
 
 
 def concise_terms(activations: Tensor, threshold: float = 0.1, temperature: float = 0.1) -> tuple[Tensor, Tensor]:
