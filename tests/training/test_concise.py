@@ -50,9 +50,13 @@ def test_a_dead_map_has_no_area_no_dispersion_and_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("shape", [(3, 5, 7, 6), (2, 1, 1, 1), (2, 4, 8, 1)])
-def test_backward_is_the_gradient_of_the_soft_expression(shape: tuple[int, ...], channels_last: bool) -> None:
+@pytest.mark.parametrize("shape", [(3, 5, 7, 6), (2, 1, 1, 1), (2, 4, 8, 1), (0, 4, 8, 1)])
+@pytest.mark.parametrize("cpu_chunk", [1, 2 * 5 * 7 * 6, 2**18])  # one image at a time, two and then one, all
+def test_backward_is_the_gradient_of_the_soft_expression(
+    shape: tuple[int, ...], channels_last: bool, cpu_chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The straight-through estimate, written out: hard mask in the formulas, sigmoid for each mask's derivative."""
+    monkeypatch.setattr("xcnn.training.concise.CPU_CHUNK", cpu_chunk)
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(shape, generator=generator, dtype=torch.float64).relu()
     if channels_last:
