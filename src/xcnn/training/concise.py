@@ -39,8 +39,8 @@ def _moments_basis(height: int, width: int, like: Tensor) -> Tensor:
 
 T = TypeVar("T")
 
-CPU_CHUNK = 2**18
-"""Values of the maps taken at a time on a CPU: two buffers of so many floats stay in a core's second-level cache."""
+CPU_CHUNK = 2**17
+"""Values of the maps taken at a time on a CPU: the buffers of so many floats stay in a core's second-level cache."""
 
 
 def _by_images(maps: Tensor, function: Callable[[slice], T]) -> list[T]:
@@ -107,7 +107,7 @@ class _Concise(torch.autograd.Function):
             mask = torch.mul(some, scale[images]).sub_(ctx.threshold / ctx.temperature).sigmoid_()
             torch.ops.aten.sigmoid_backward.grad_input(grad, mask, grad_input=grad)
             # a / max a is invariant to scale, so the maximum's gradient pays for the other pixels' (ties share).
-            paid = torch.linalg.vecdot(grad, some, dim=axis).unsqueeze(axis) / top.clamp(min=tiny)
+            paid = torch.mul(grad, some, out=mask).sum(axis, keepdim=True) / top.clamp(min=tiny)
             torch.eq(some, top, out=mask)
             gradient[images] = grad.addcmul_(mask, paid / mask.sum(axis, keepdim=True), value=-1)
 
