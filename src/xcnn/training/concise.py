@@ -104,12 +104,12 @@ class _Concise(torch.autograd.Function):
         def fill(images: slice) -> None:
             some, top = at_least_float32(maps[images]), peak[images]
             grad = coefficients[images] @ basis if axis == 2 else basis.T @ coefficients[images]
-            mask = torch.mul(some, scale[images]).sub_(ctx.threshold / ctx.temperature).sigmoid_()
-            torch.ops.aten.sigmoid_backward.grad_input(grad, mask, grad_input=grad)
+            buffer = torch.mul(some, scale[images]).sub_(ctx.threshold / ctx.temperature).sigmoid_()
+            torch.ops.aten.sigmoid_backward.grad_input(grad, buffer, grad_input=grad)
             # a / max a is invariant to scale, so the maximum's gradient pays for the other pixels' (ties share).
-            paid = torch.mul(grad, some, out=mask).sum(axis, keepdim=True) / top.clamp(min=tiny)
-            torch.eq(some, top, out=mask)
-            gradient[images] = grad.addcmul_(mask, paid / mask.sum(axis, keepdim=True), value=-1)
+            paid = torch.mul(grad, some, out=buffer).sum(axis, keepdim=True) / top.clamp(min=tiny)
+            torch.eq(some, top, out=buffer)
+            gradient[images] = grad.addcmul_(buffer, paid / buffer.sum(axis, keepdim=True), value=-1)
 
         _by_images(maps, fill)
         return (gradient if axis == 2 else gradient.transpose(1, 2)).view(ctx.shape)
