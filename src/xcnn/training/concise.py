@@ -25,6 +25,11 @@ from torch.autograd.function import once_differentiable
 from xcnn.device import at_least_float32, in_chunks
 from xcnn.errors import UserError
 
+T = TypeVar("T")
+
+CPU_CHUNK = 2**17
+"""Values of the maps taken at a time on a CPU: the buffers of so many floats stay in a core's second-level cache."""
+
 
 def _moments_basis(height: int, width: int, like: Tensor) -> Tensor:
     """[1, x, y, x^2 + y^2] at the pixel centres, (4, height * width), with the origin at the image's centre.
@@ -35,12 +40,6 @@ def _moments_basis(height: int, width: int, like: Tensor) -> Tensor:
     x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width - 0.5
     y, x = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([torch.ones_like(x), x, y, x * x + y * y]).flatten(1)
-
-
-T = TypeVar("T")
-
-CPU_CHUNK = 2**17
-"""Values of the maps taken at a time on a CPU: the buffers of so many floats stay in a core's second-level cache."""
 
 
 def _by_images(maps: Tensor, function: Callable[[slice], T]) -> list[T]:
