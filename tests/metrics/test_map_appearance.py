@@ -55,6 +55,14 @@ def test_fine_detail_is_what_squares_hide() -> None:
         fine_detail(FLAT, 3)
 
 
+@pytest.mark.parametrize(("side", "eighth"), [(4, 2), (28, 4), (32, 4), (96, 12), (224, 28)])
+def test_fine_detail_takes_the_nearest_divisor_to_an_eighth(side: int, eighth: int) -> None:
+    maps = torch.rand(2, side, side, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(fine_detail(maps), fine_detail(maps, eighth))
+    with pytest.raises(UserError, match="no square divides maps of"):
+        fine_detail(maps[:, 1:])
+
+
 def test_mass_on_edges() -> None:
     image = torch.zeros(1, 3, 8, 8)
     image[..., 4:] = 1  # an edge between columns 3 and 4

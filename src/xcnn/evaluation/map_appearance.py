@@ -10,7 +10,6 @@ from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics import edge_share, extent, fine_detail, gini, share_above
 
-CELLS = 8  # squares along a side, within which detail is fine
 QUANTITIES = ("share_above", "gini", "edge_share", "fine_detail", "extent")
 
 
@@ -18,11 +17,11 @@ QUANTITIES = ("share_above", "gini", "edge_share", "fine_detail", "extent")
 def appearance(subject: Subject, methods: Mapping[str, Method], batch: PictureBatch) -> dict[str, Tensor]:
     """`quantity/method` (n,) of each method's maps, at the pictures' size, for the class predicted."""
     pictures = subject.scaled(batch)
-    inputs, side = subject.normalise(pictures), pictures.shape[2] // CELLS
+    inputs = subject.normalise(pictures)
     found: dict[str, Tensor] = {}
     for name, method in methods.items():
         with subject.autocast():
             maps = upsample(method(inputs), pictures.shape[2:])
-        looks = (share_above(maps), gini(maps), edge_share(maps, pictures), fine_detail(maps, side), extent(maps))
+        looks = (share_above(maps), gini(maps), edge_share(maps, pictures), fine_detail(maps), extent(maps))
         found |= {f"{quantity}/{name}": each for quantity, each in zip(QUANTITIES, looks, strict=True)}
     return found

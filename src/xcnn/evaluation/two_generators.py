@@ -62,7 +62,7 @@ def measure_two_generators(
             return method.logits(versions).softmax(1).gather(1, classes[image, None])[:, 0]
 
         curves = deletion_curves(score, inputs, maps, torch.zeros_like(inputs[:1]), steps, perturbed_batch)
-        found = {"deletion": auc(curves), "fine_detail": fine_detail(maps, max(2, maps.shape[1] // 8))}
+        found = {"deletion": auc(curves), "fine_detail": fine_detail(maps)}
         if inside is not None:
             found |= {"energy": energy_inside(maps, inside.to(maps.device)), "iou": iou(maps, inside.to(maps.device))}
         return found

@@ -4,6 +4,8 @@ Where a map has a sign, its absolute values count, except in `share_above`, whic
 from its minimum to its maximum shows it. A map without contrast or without mass has no look, and is NaN.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -54,15 +56,25 @@ def extent(maps: Tensor) -> Tensor:
     return ((square - row.square() - column.square()).clamp(min=0) / uniform).sqrt().to(maps.dtype)
 
 
-def fine_detail(maps: Tensor, cell: int) -> Tensor:
+def fine_detail(maps: Tensor, cell: int | None = None) -> Tensor:
     """Share of each map's variance that lies within squares of `cell` pixels a side: (N, h, w) -> (N,) in [0, 1].
 
     0 for a map that is constant in each square, near 1 for noise.
 
+    Args:
+        maps: (N, h, w).
+        cell: a divisor of both sides; by default the one above 1 nearest to an eighth of the height.
+
     Raises:
-        UserError: `cell` does not divide the sides, or the maps are not finite maps.
+        UserError: `cell` does not divide the sides, the sides have no common divisor, or the maps are not finite maps.
     """
     values = _checked(maps).double()
+    if cell is None:
+        common = math.gcd(*values.shape[1:])
+        if common == 1:
+            raise UserError(f"no square divides maps of {tuple(values.shape[1:])}: resize them, or crop them.")
+        divisors = (each for each in range(2, common + 1) if common % each == 0)
+        cell = min(divisors, key=lambda each: abs(each - values.shape[1] / 8))
     if cell < 1 or any(side % cell for side in values.shape[1:]):
         raise UserError(f"squares of {cell} pixels do not divide maps of {tuple(values.shape[1:])}.")
     means = functional.avg_pool2d(values[:, None], cell)[:, 0]
