@@ -45,6 +45,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         own = by_method(row, KINDS)
         measured.append({"row": row, "kinds": own})
         claims.append(claim(own, "fine_detail", PAIR, ONE, "lower"))
+        claims.append(claim(own, "deletion", PAIR, ONE, "lower", counts=False))  # ours
         if "energy" in own[0].mean:
             claims.append(claim(own, "energy", PAIR, ONE, "higher"))
     columns = [
