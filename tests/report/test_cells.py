@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from xcnn.errors import UserError
+from xcnn.report import provenance
 from xcnn.report.cells import Cell, Measured, records
 
 LABELS = {"dataset": "toy", "model": "none", "method": "plain", "seed": 0}
@@ -37,6 +38,20 @@ def test_a_finished_cell_is_not_measured_again(tmp_path: Path) -> None:
     assert first["values"] == {"accuracy": 0.5} and first["method"] == "plain"
     assert {"git_sha", "dirty", "lock", "versions", "machine"} <= first.keys()
     assert list(records(tmp_path)) == [first]
+
+
+def test_the_commit_is_that_which_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = ["old"]
+    monkeypatch.setattr(provenance, "_git", lambda *_: head[0])
+    provenance.provenance.cache_clear()
+
+    def while_someone_commits(_: Cell) -> Measured:
+        head[0] = "new"
+        return measured()
+
+    record = cell(tmp_path).run(while_someone_commits)
+    provenance.provenance.cache_clear()
+    assert record["git_sha"] == "old"
 
 
 def test_a_changed_setting_is_refused_and_named(tmp_path: Path) -> None:

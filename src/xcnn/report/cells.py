@@ -107,6 +107,7 @@ class Cell:
             record = self.finished()
             if record is None:
                 remove_leftovers(self.folder)
+                provenance()  # cached: the code that measures, whatever is committed meanwhile
                 started = time.monotonic()
                 measured = measure(self)
                 record = self._record(measured, time.monotonic() - started)
