@@ -115,7 +115,8 @@ def test_table2_pairs_the_seeds_and_counts_networks_that_fit() -> None:
     assert "On mnist the last map is 1 x 1" in text and "32 px | 1 x 1" in text
     unfit = accuracies([99.3, 99.5], [90.0, 90.1], train=59.0)
     text = page("table2", table2.summarise(unfit, PAPER), unfit, PAPER)
-    assert "**Not comparable.**" in text and "mnist (59.0 % after 5 epochs) do not fit" in text and "the paper's claim" not in text
+    assert "**Not comparable.**" in text and "the paper's claim" not in text
+    assert "mnist (59.0 % after 5 epochs) do not fit" in text
 
 
 def test_table2_says_what_stands_in_the_paper_s_column() -> None:
