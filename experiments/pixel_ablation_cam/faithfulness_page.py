@@ -110,7 +110,7 @@ def _overhead(group: Mapping[str, Row]) -> float | None:
 
 def _estimates(group: Mapping[str, Row]) -> list[Estimate]:
     return [
-        Estimate(choice, axis, titled(method), *spread(row, f"{metric}/{choice}").ends)
+        Estimate(choice.replace("-", " "), axis, titled(method), *spread(row, f"{metric}/{choice}").ends)
         for method, row in group.items()
         for choice in choices(row)
         for metric, axis in AXES.items()
