@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.attribution.backward.networks import images, small
-from tests.attribution.networks import assert_same
-from xcnn.attribution import LRP, Gradient, SmoothGrad
+from tests.attribution.networks import assert_same, randomise
+from xcnn.attribution import LRP, Gradient, IntegratedGradients, SmoothGrad
+from xcnn.attribution.input_method import InputMethod
 from xcnn.errors import UserError
 
 
@@ -32,6 +33,20 @@ def test_without_noise_it_is_the_method() -> None:
         found = SmoothGrad(model, method, samples=2, noise=0.0)
         assert_same(found.relevance(x), method(model).relevance(x), 1e-12)
         assert_same(found(x), method(model)(x), 1e-12)
+
+
+@pytest.mark.parametrize("method", [SmoothGrad, IntegratedGradients])
+def test_passes_go_through_folded_batch_norms(method: type[InputMethod], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pass for the logits is the network's own; all others know no BatchNorm, and find the same relevance."""
+    model = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()))
+    calls: list[Tensor] = []
+    original = nn.BatchNorm2d.forward
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda norm, z: calls.append(z) or original(norm, z))
+    found = method(model).relevance(images(), 1)
+    assert len(calls) == 1
+    monkeypatch.setattr("xcnn.models.fold.Folded.__call__", lambda folded: folded.network)
+    assert_same(method(model).relevance(images(), 1), found, 1e-12)
+    assert len(calls) > 20
 
 
 def test_noise_is_the_images_own() -> None:

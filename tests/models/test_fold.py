@@ -4,8 +4,11 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from xcnn.models import cuttable_layers, fold_batch_norm
+from xcnn.models.fold import Folded
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "densenet121"])
@@ -41,19 +44,47 @@ def test_what_is_not_to_be_folded() -> None:
             super().__init__()
             self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
             self.twice, self.other = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+            self.parametrised, self.behind = weight_norm(nn.Conv2d(3, 3, 1)), nn.BatchNorm2d(3)
             self.last, self.batch = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             maps = self.conv(images)
             maps = self.norm(maps) + maps
             maps = self.other(self.twice(self.twice(maps)))
+            maps = self.behind(self.parametrised(maps))
             return self.batch(self.last(maps))
 
     network = Network().eval()
     with torch.no_grad():
-        for norm in (network.norm, network.other):
+        for norm in (network.norm, network.other, network.behind):
             norm.running_mean.normal_()
             norm.running_var.uniform_(0.5, 2)
         images = torch.randn(2, 3, 4, 4)
         torch.testing.assert_close(fold_batch_norm(network)(images), network(images))
-    assert [type(module) for module in fold_batch_norm(network).modules()].count(nn.BatchNorm2d) == 3
+    assert [type(module) for module in fold_batch_norm(network).modules()].count(nn.BatchNorm2d) == 4
+
+
+def test_for_many_passes() -> None:
+    """The weights as they are at each call; the network itself where nothing can be folded, or bfloat16 would round."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()).double().eval()
+    images, folded = torch.randn(2, 3, 4, 4, dtype=torch.float64), Folded(network)
+    for scale in (1.0, 3.0):
+        with torch.no_grad():
+            network[0].weight.fill_(scale)
+            network[1].running_mean.fill_(scale)
+            torch.testing.assert_close(folded()(images), network(images), rtol=1e-12, atol=1e-12)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in folded().modules())
+    assert isinstance(network[1], nn.BatchNorm2d)
+    halves = network.bfloat16()
+    assert Folded(halves)() is halves
+
+    class Untraceable(nn.Sequential):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images if images.sum() > 0 else -images)
+
+    hooked = nn.Conv2d(3, 4, 3)
+    with pytest.warns(FutureWarning):
+        WeightNorm.apply(hooked, "weight", 0)  # forms the weight anew before each call
+    norm = nn.BatchNorm2d(4)
+    for same in (Untraceable(nn.Conv2d(3, 4, 3), norm), nn.Sequential(hooked, norm), nn.Sequential(norm)):
+        assert Folded(same)() is same

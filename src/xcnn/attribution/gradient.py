@@ -1,6 +1,7 @@
 """The gradient of the class score at the input (Simonyan et al. 2014)."""
 
-from typing import Literal, get_args
+import copy
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from xcnn.attribution.batch import Batch
 from xcnn.attribution.input_method import InputMethod
 from xcnn.errors import UserError
+from xcnn.models.fold import Folded
 
 Kind = Literal["absolute", "signed", "sum", "input_times"]
 
@@ -48,6 +50,12 @@ class Gradient(InputMethod):
         if kind not in get_args(Kind):
             raise UserError(f"kind is {kind!r}; choose one of {', '.join(get_args(Kind))}.")
         self.kind = kind
+        self._folded = Folded(self.network)
+
+    def for_many_passes(self) -> Self:
+        method = copy.copy(self)
+        method.network = self._folded()
+        return method
 
     def record(self, images: Tensor) -> Differentiable:
         return Differentiable(images, self.network)

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,13 @@ class InputMethod(Method):
     def record(self, images: Tensor) -> Batch:
         """The forward pass of the images, with what `attribute` needs of it."""
         return Batch(images, self.network(images))
+
+    def for_many_passes(self) -> Self:
+        """This method for many passes in a row, with the weights as they are now: what can be done once is done once.
+
+        Relevance differs by rounding.
+        """
+        return self
 
     def reduce(self, relevance: Tensor) -> Tensor:
         """Maps (N, H, W) from relevance (N, C, H, W)."""

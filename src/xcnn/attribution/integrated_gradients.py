@@ -11,6 +11,7 @@ from xcnn.attribution.batch import Batch
 from xcnn.attribution.gradient import Differentiable
 from xcnn.attribution.input_method import InputMethod
 from xcnn.errors import UserError
+from xcnn.models.fold import Folded
 
 Quadrature = Literal["gauss_legendre", "riemann"]
 
@@ -39,6 +40,7 @@ class IntegratedGradients(InputMethod):
         if quadrature not in ("gauss_legendre", "riemann"):
             raise UserError(f"quadrature is {quadrature!r}; choose gauss_legendre or riemann.")
         self.steps, self.baselines, self.quadrature = steps, baselines, quadrature
+        self._folded = Folded(self.network)
 
     def record(self, images: Tensor) -> Batch:
         fitting_baselines(self.baselines, images)  # refused before the pass
@@ -51,11 +53,11 @@ class IntegratedGradients(InputMethod):
         else:
             points, weights = np.polynomial.legendre.leggauss(self.steps)
             points, weights = (points + 1) / 2, weights / 2
-        total = torch.zeros_like(images)
+        total, network = torch.zeros_like(images), self._folded()
         for baseline in baselines.split(1):
             difference, mean = images - baseline, torch.zeros_like(images)
             for point, weight in zip(points.tolist(), weights.tolist(), strict=True):
-                at = Differentiable(baseline + point * difference, self.network)
+                at = Differentiable(baseline + point * difference, network)
                 at.targets = batch.targets
                 mean += weight * at.gradient()
             total += difference * mean

@@ -1,12 +1,15 @@
 """Folding BatchNorm into the convolutions before it: the same function in evaluation mode, and faster."""
 
 import copy
+from functools import cached_property
 
+import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from xcnn.errors import UserError
-from xcnn.models.checks import check_model
+from xcnn.models.checks import check_model, first_weight
+from xcnn.models.graph import TracedNetwork, evaluation_copy
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
@@ -19,24 +22,61 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     """
     check_model(network)
     folded = copy.deepcopy(network).eval()
-    try:
-        graph = fx.Tracer().trace(folded)
-    except Exception as error:  # whatever a forward does with a proxy may raise anything
-        raise UserError(f"{type(network).__name__} cannot be traced by torch.fx: {error}") from error
-    modules = dict(folded.named_modules())
-    calls = [node.target for node in graph.nodes if node.op == "call_module"]
-    for node in graph.nodes:
-        before = node.args[0] if node.op == "call_module" and node.args else None
-        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) != 1:
-            continue
-        norm, conv = modules[str(node.target)], modules[str(before.target)]
-        called_once = calls.count(node.target) == calls.count(before.target) == 1
-        if (
-            isinstance(norm, nn.BatchNorm2d)
-            and type(conv) is nn.Conv2d
-            and norm.running_mean is not None
-            and called_once
-        ):
-            folded.set_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
-            folded.set_submodule(str(node.target), nn.Identity())
+    _fold(folded, _foldable(folded))
     return folded
+
+
+class Folded:
+    """A network as it is run fastest, for methods that take many passes of it with the same weights.
+
+    Args:
+        network: in eval mode; its structure is looked at once, its weights at each call.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self) -> nn.Module:
+        """The network with its BatchNorms folded; itself where none can be, or where half precision would round."""
+        weight = first_weight(self.network)
+        if weight is None or weight.dtype not in (torch.float32, torch.float64) or not self._places:
+            return self.network
+        folded = evaluation_copy(self.network)
+        _fold(folded, self._places)
+        return folded
+
+    @cached_property
+    def _places(self) -> list[tuple[str, str]]:
+        try:
+            return _foldable(self.network)
+        except UserError:  # a network that cannot be traced is run as it is
+            return []
+
+
+def _fold(network: nn.Module, places: list[tuple[str, str]]) -> None:
+    for before, after in places:
+        conv, norm = network.get_submodule(before), network.get_submodule(after)
+        network.set_submodule(before, fuse_conv_bn_eval(conv, norm))  # type: ignore[type-var, arg-type]
+        network.set_submodule(after, nn.Identity())
+
+
+def _foldable(network: nn.Module) -> list[tuple[str, str]]:
+    """Names of each convolution and the BatchNorm that alone takes its output, both of which are called once."""
+    traced = TracedNetwork(network)
+    calls = [node.target for node in traced.graph.nodes if node.op == "call_module"]
+    places = []
+    for node in traced.graph.nodes:
+        norm = traced.module(node)
+        before = node.args[0] if isinstance(norm, nn.BatchNorm2d) and node.args else None
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or not isinstance(before, fx.Node):
+            continue
+        conv = traced.module(before)
+        if (
+            type(conv) is nn.Conv2d
+            and not conv._forward_pre_hooks  # weight_norm and the like form the weights anew at each call
+            and len(before.users) == 1
+            and calls.count(node.target) == calls.count(before.target) == 1
+        ):
+            names = (str(each.target).removeprefix("model.") for each in (before, node))
+            places.append((next(names), next(names)))
+    return places
