@@ -4,7 +4,7 @@ Paper:      Ayyar et al. 2021; the comparison is ours.
 Command:    make white-box-benchmark
 Reports:    nothing. Aimed at: relevance that sums to the output on every network; on ResNet-18 the passes of `AIMS`;
             of what autograd saves, at most 0.3 times by LRP-0 and guided backpropagation, and 1.2 times by the others.
-Cost:       11 cells, about 45 minutes on a CPU core that does nothing else, 30 of them for VGG-16's costs; 8 GB.
+Cost:       11 cells, about 50 minutes on a CPU core that does nothing else, 35 of them for VGG-16's costs; 8 GB.
 Deviations: random weights and noise, which bear on neither part. LRP by the tools has an epsilon of 1e-9, by ours 0.
             Without biases a reference of zeros is 0 throughout a network: a LayerNorm multiplies it by one over the
             root of its epsilon, and DeepLIFT's multipliers grow by half of that with each of ConvNeXt's.
