@@ -18,7 +18,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     Layers keep their names: a folded BatchNorm is an identity there. Outputs differ by rounding.
 
     Raises:
-        UserError: it is no network (see `check_model`), or `torch.fx` cannot trace it.
+        UserError: it is no network (see `check_model`), or cannot be taken apart (see `TracedNetwork`).
     """
     check_model(network)
     folded = copy.deepcopy(network).eval()
@@ -66,8 +66,7 @@ def _foldable(network: nn.Module) -> list[tuple[str, str]]:
     calls = [node.target for node in traced.graph.nodes if node.op == "call_module"]
     places = []
     for node in traced.graph.nodes:
-        norm = traced.module(node)
-        before = node.args[0] if isinstance(norm, nn.BatchNorm2d) and node.args else None
+        norm, before = traced.module(node), node.args[0] if node.args else None
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or not isinstance(before, fx.Node):
             continue
         conv = traced.module(before)
@@ -77,6 +76,6 @@ def _foldable(network: nn.Module) -> list[tuple[str, str]]:
             and len(before.users) == 1
             and calls.count(node.target) == calls.count(before.target) == 1
         ):
-            names = (str(each.target).removeprefix("model.") for each in (before, node))
-            places.append((next(names), next(names)))
+            # In the trace the network is the module `model` of its root.
+            places.append((str(before.target).removeprefix("model."), str(node.target).removeprefix("model.")))
     return places
