@@ -4,22 +4,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from xcnn.report.tables import markdown
-from xcnn.report.verdicts import Interval
+from xcnn.report.verdicts import Claim, Comparison, Interval
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`0.853`; `–` for what is undefined."""
-    return "–" if value is None or value != value else f"{value:,.{digits}f}"
+    """`0.853`; `–` for what is undefined; what rounds to zero has no sign."""
+    return "–" if value is None or value != value else f"{value:z,.{digits}f}"
 
 
 def percent(share: float | None, digits: int = 0) -> str:
     """A share in [0, 1] as `85 %`."""
-    return "–" if share is None or share != share else f"{100 * share:.{digits}f} %"
+    return "–" if share is None or share != share else f"{100 * share:z.{digits}f} %"
 
 
 def signed(value: float | None, digits: int = 1) -> str:
     """`+1.5`, `-0.2`."""
-    return "–" if value is None or value != value else f"{value:+,.{digits}f}"
+    return "–" if value is None or value != value else f"{value:+z,.{digits}f}"
 
 
 def interval(ours: Interval | None, digits: int = 3, sign: bool = False) -> str:
@@ -34,6 +34,11 @@ def interval(ours: Interval | None, digits: int = 3, sign: bool = False) -> str:
 def plural(n: int, one: str, several: str = "") -> str:
     """`1 seed`, `2 seeds`, `1,000 images`."""
     return f"{n:,} {one if n == 1 else several or one + 's'}"
+
+
+def tally(judged: Iterable[Claim | Comparison], verdict: str) -> int:
+    """How many claims, or printed numbers beside ours, have this verdict."""
+    return sum(one.verdict == verdict for one in judged)
 
 
 def table(header: Sequence[Any], lines: Iterable[Sequence[Any]]) -> str:

@@ -30,7 +30,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from xcnn.errors import UserError
-from xcnn.report.formatting import details, interval, number, percent, plural, signed, table
+from xcnn.report.formatting import details, interval, number, percent, plural, signed, table, tally
 from xcnn.report.provenance import of_rows
 from xcnn.report.tables import PaperNumber, Record, Row
 from xcnn.report.verdicts import Claim, Comparison, Verdict, judge, spread
@@ -114,7 +114,7 @@ def environment(experiments: Path) -> jinja2.Environment:
         autoescape=False,  # Markdown
         extensions=["jinja2.ext.do"],
     )
-    found.filters |= {f.__name__: f for f in (number, percent, signed, interval, plural)}
+    found.filters |= {f.__name__: f for f in (number, percent, signed, interval, plural, tally)}
     # A line right below a table would be a row of it.
     found.globals |= {"details": details, "table": lambda header, lines: f"\n\n{table(header, lines)}\n\n"}
     return found
