@@ -8,6 +8,7 @@ from torch import nn
 
 from xcnn.fingerprint import file_hash
 from xcnn.models import conv3, load_weights, save_weights, weights_hash, weights_provenance
+from xcnn.report.provenance import UNKNOWN
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_bfloat16_is_hashed_as_it_is() -> None:
 def test_provenance_stands_beside_the_file_or_is_said_to_be_unknown(network: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "resnet50.safetensors"
     save_weights(network, path)
-    unknown = f"unknown provenance, hash {file_hash(path)}"
+    unknown = f"{UNKNOWN}, hash {file_hash(path)}"
     assert weights_provenance(path) == unknown
     path.with_suffix(".txt").write_text(" \n")
     assert weights_provenance(path) == unknown

@@ -20,7 +20,8 @@ from xcnn.fingerprint import file_hash
 from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report import publish as publish_from
 from xcnn.report.page import HEADINGS, Summarise
-from xcnn.report.publish import brief
+from xcnn.report.provenance import UNKNOWN
+from xcnn.report.publish import brief, read_records
 
 TEMPLATE = """{% extends "page.md.jinja" %}
 {% block answer %}
@@ -125,6 +126,17 @@ def test_a_new_record_replaces_its_old_one_and_others_stay(cells: Path, tmp_path
 def rows_of(runs: Path, method: str, values: list[float]) -> None:
     frame = pd.DataFrame({"image": range(len(values)), "id": [f"a{k}" for k in range(len(values))], "drop": values})
     frame.to_parquet(runs / f"paper/table/toy-conv3-{method}-s0/rows.parquet", index=False)
+
+
+def test_weights_described_later_are_described_everywhere(cells: Path) -> None:
+    unknown = {"weights": "1234", "weights_provenance": f"{UNKNOWN}, hash 1234"}
+    finish(cells / "runs", "early", 0, 0.5, **unknown)
+    finish(cells / "runs", "other", 0, 0.5, **(unknown | {"weights": "5678"}))
+    finish(cells / "runs", "late", 0, 0.5, weights="1234", weights_provenance="quantised, 70.8 % top-1")
+    text = publish("paper/table", cells / "runs", cells / "results", summarise).read_text()
+    assert "- weights: conv3: 1234, quantised, 70.8 % top-1; conv3: 5678, unknown provenance, hash 1234\n" in text
+    kept = read_records(cells / "results/paper/table.runs.jsonl")
+    assert [one["weights_provenance"] for one in kept if one["method"] == "early"] == [unknown["weights_provenance"]]
 
 
 def test_rows_are_kept_where_the_experiment_asks_for_it(cells: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from xcnn.report.tables import Record, Row
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CODE = ("src", "experiments", "conf", "pyproject.toml", "requirements.lock")
+UNKNOWN = "unknown provenance"  # how `weights_provenance` begins of a file with no description
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "matplotlib")
 
 
@@ -68,6 +69,24 @@ def of_rows(rows: Sequence[Row]) -> dict[str, Any]:
         "data": distinct(f"{record['data']['name']} (manifest {record['data']['manifest']})" for record in records),
         "weights": distinct(line for record in records for line in weights(record)),
     }
+
+
+def described(records: Sequence[Record]) -> list[Record]:
+    """The records, those of weights that nobody had described yet with the description of the same weights in another.
+
+    The same weights have one hash, so a description written after some cells were measured holds for these as well.
+    """
+    known = {
+        record["weights"]: origin
+        for record in records
+        if (origin := record.get("weights_provenance")) and not origin.startswith(UNKNOWN)
+    }
+    return [
+        {**record, "weights_provenance": known[record["weights"]]}
+        if (record.get("weights_provenance") or "").startswith(UNKNOWN) and record["weights"] in known
+        else record
+        for record in records
+    ]
 
 
 def weights(record: Record) -> list[str]:

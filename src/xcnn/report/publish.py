@@ -20,7 +20,7 @@ from xcnn.files import atomic, read_json, write_json
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.report import cells
 from xcnn.report.page import Page, Summarise, Summary, Titles
-from xcnn.report.provenance import REPOSITORY
+from xcnn.report.provenance import REPOSITORY, described
 from xcnn.report.shards import Pool, pooled
 from xcnn.report.tables import Record, Row, aggregate, read_paper
 from xcnn.report.verdicts import Comparison, compare
@@ -83,10 +83,11 @@ def publish(
     command = f"make {identity.replace('/', '-').replace('_', '-')}"
     if not known:
         raise UserError(f"{identity} has no record yet: run `{command}`.")
-    records = [known[cell] for cell in sorted(known)]
-    lines = "".join(json.dumps(record, sort_keys=True, allow_nan=False) + "\n" for record in records)
+    merged = [known[cell] for cell in sorted(known)]
+    lines = "".join(json.dumps(record, sort_keys=True, allow_nan=False) + "\n" for record in merged)
     _put(folder / f"{name}.runs.jsonl", lines.encode())
 
+    records = described(merged)
     rows = aggregate([record for record in records if "pooled" in record["details"]] or records, order)
     entered = folder / f"{name}.paper.csv"  # by hand, hence in the repository, wherever these results go
     paper_numbers = read_paper(entered if entered.is_file() else REPOSITORY / "results" / paper / entered.name)
