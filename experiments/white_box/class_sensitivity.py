@@ -40,7 +40,8 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         file = f"class_sensitivity-{place}.png"
         titles = {f"{metric}/lowest": f"{title}, {PLACES['lowest']}" for metric, title in METRICS.items()}
         drawings[file] = methods_plot(group, titles)
-        ranked = sorted((row for row in group if row.method not in CONTROLS), key=lambda row: -row.mean["pcc/lowest"])
+        methods = [row for row in group if row.method not in CONTROLS]
+        ranked = sorted(methods, key=lambda row: -abs(row.mean["pcc/lowest"]))  # -1 is the same map, its sign turned
         networks.append({"rows": group, "file": file, "ranked": ranked})
     columns = [
         Column(f"{metric}/{place}", f"{title}, {place}") for metric, title in METRICS.items() for place in PLACES
