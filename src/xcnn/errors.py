@@ -1,4 +1,7 @@
-"""The one exception for what a user can put right."""
+"""The one exception for what a user can put right, and what its messages share."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -23,3 +26,10 @@ class Diverged(OneCell):
 
 class Missing(UserError):
     """Data or weights that are not at hand; what does not need them can still be run."""
+
+
+def nearest_first(name: str, known: Iterable[str]) -> list[str]:
+    """The names there are, those that are spelt most like `name` first, for a message that the name is not there."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
+    return close + [other for other in names if other not in close]

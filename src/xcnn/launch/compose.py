@@ -13,9 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from xcnn.errors import UserError
+from xcnn.errors import UserError, nearest_first
 from xcnn.fingerprint import file_hash, fingerprint
 from xcnn.report.cells import Cell
 from xcnn.report.provenance import REPOSITORY
@@ -84,6 +84,12 @@ def explained_error(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file or "").rpartition("/")
         return f"there is no {group or 'configuration'} {name!r}; there are: {', '.join(sorted(error.options))}."
+    unknown = error.__cause__
+    if isinstance(unknown, ConfigKeyError | ConfigAttributeError) and isinstance(unknown.parent_node, DictConfig):
+        group = str(unknown.full_key).removesuffix(str(unknown.key))
+        known = [str(name) for name in unknown.parent_node if not str(name).startswith("_")]
+        options = ", ".join(f"{group}{name}" for name in nearest_first(str(unknown.key), known))
+        return f"there is no option {unknown.full_key}; there are: {options}."
     return str(error).strip()
 
 

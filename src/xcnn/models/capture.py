@@ -1,13 +1,12 @@
 """Outputs of layers, recorded by hooks while a network runs in its own mode, as in training."""
 
 import contextlib
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from xcnn.errors import UserError
+from xcnn.errors import UserError, nearest_first
 
 __all__ = ["capture"]
 
@@ -26,9 +25,8 @@ def capture(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tenso
     modules = dict(model.named_modules(remove_duplicate=False))
     for layer in layers:
         if layer not in modules:
-            close = difflib.get_close_matches(layer, modules, n=5, cutoff=0.5)
-            others = [name for name in modules if name and name not in close]
-            raise UserError(f"there is no layer {layer!r}. Layers: {', '.join(close + others)}")
+            names = ", ".join(nearest_first(layer, filter(None, modules)))
+            raise UserError(f"there is no layer {layer!r}. Layers: {names}")
     outputs: dict[str, Tensor] = {}
 
     def keep(layer: str) -> Any:

@@ -12,7 +12,6 @@ A submodule that `torch.fx` cannot follow is one node, run whole; the layers wit
 """
 
 import copy
-import difflib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from xcnn.errors import UserError
+from xcnn.errors import UserError, nearest_first
 from xcnn.models.checks import check_model
 from xcnn.models.graph.in_place import INPLACE_OPERATORS, OpaqueModule, functionalise
 from xcnn.models.graph.subgraph import dominators, extract, needed_nodes
@@ -122,9 +121,8 @@ class TracedNetwork:
             UserError: there is no such layer, or its output does not cut the network; names the nearest that do.
         """
         if layer not in self.layers:
-            close = difflib.get_close_matches(layer, self.cuttable, n=5, cutoff=0.5)
-            others = [name for name in self.cuttable if name not in close]
-            raise UserError(f"there is no layer {layer!r}. Layers that can be cut: {', '.join(close + others)}")
+            names = ", ".join(nearest_first(layer, self.cuttable))
+            raise UserError(f"there is no layer {layer!r}. Layers that can be cut: {names}")
         nodes = self.outputs.get(self._first_names[self.layers[layer]], [])
         if not nodes:
             whole = next((name for name in self.layers if layer.startswith(f"{name}.") and self._is_whole(name)), None)
