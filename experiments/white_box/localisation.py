@@ -12,7 +12,6 @@ Deviations: the metrics are the field's own, as in pixel_ablation_cam/localisati
 
 from collections.abc import Sequence
 
-from experiments.pixel_ablation_cam.comparisons import as_good
 from experiments.pixel_ablation_cam.localisation import measure, pool
 from experiments.pixel_ablation_cam.localisation_page import BOXES, PERTURBED, TITLES
 from experiments.white_box.families import CONTROLS, methods_plot
@@ -28,20 +27,19 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     for place, group in side_by_side(rows).items():
         file = f"localisation-{place}.png"
         drawings[file] = methods_plot(group, {metric: TITLES[metric] for metric in ("energy", "insertion", "road")})
-        methods = [row.method for row in group if row.method not in CONTROLS]
-        blind = as_good(group, {metric: (BOXES | PERTURBED)[metric] for metric in SHOWN}, methods)
-        best = {
-            metric: max(
-                (row for row in group if row.method in methods),
-                key=lambda row: row.mean[metric] * (-1 if metric == "deletion" else 1),
-            )
-            for metric in SHOWN
-        }
-        networks.append({"rows": group, "file": file, "blind": blind, "best": best, "methods": methods})
+        controls = [row for row in group if row.method in CONTROLS]
+        methods = [row for row in group if row not in controls]
+        best = {metric: [_best(rows, metric) for rows in (methods, controls) if rows] for metric in SHOWN}
+        networks.append({"rows": group, "file": file, "best": best})
     columns = [Column(metric, TITLES[metric]) for metric in SHOWN]
     facts = {"networks": networks, "shown": SHOWN, "titles": TITLES, "boxes": list(BOXES)[:5]}
     title = "White-box survey: localisation"
     return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)
+
+
+def _best(rows: Sequence[Row], metric: str) -> Row:
+    sign = 1 if (BOXES | PERTURBED)[metric] == "higher" else -1
+    return max(rows, key=lambda row: sign * row.mean[metric])
 
 
 if __name__ == "__main__":
