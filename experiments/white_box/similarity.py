@@ -52,14 +52,13 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         drawings[file] = heat_tables(panels, names, numbers, "", "", "100 PCC", ".0f", vmin=-20, vmax=100, abreast=1)
         metrics = [f"{metric}/{each}" for metric in COMPARED for each in (PIXELS, BLURRED)]
         nearest = {metric: ranked for metric in metrics if (ranked := _nearest(group, metric))}
+        leaders: dict[str, list[str]] = {}
         for metric, ranked in nearest.items():  # against the nearest of the others: then against all
+            leaders.setdefault(ranked[0].method, []).append(metric)
             rivals = [row.method for row in ranked if row.method != "grad_cam"]
             claims += claims_between(
                 group, [metric], rivals[:1], ["grad_cam"], "lower", counts=group[0].dataset != DRAWN_DATA
             )
-        leaders: dict[str, list[str]] = {}
-        for metric, ranked in nearest.items():
-            leaders.setdefault(ranked[0].method, []).append(metric)
         centre = next((row for row in group if row.method == "centre"), None)
         networks.append({"rows": group, "file": file, "nearest": nearest, "leaders": leaders, "centre": centre})
     columns = [Column(f"{metric}/{each}", f"{metric}, {each}", 2) for metric in COMPARED for each in (PIXELS, BLURRED)]
