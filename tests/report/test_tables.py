@@ -32,6 +32,7 @@ def test_mean_and_sample_standard_deviation_over_seeds() -> None:
     assert row.std["accuracy"] == pytest.approx(statistics.stdev(values))
     assert row.show("accuracy", 2) == "0.53 ± 0.35"
     assert row.show("absent") == "-"
+    assert aggregate([record(cosine=-0.001)])[0].show("cosine", 2) == "0.00"
     assert aggregate([record(accuracy=0.5)])[0].seeds == "1 seed"
 
 

@@ -52,11 +52,11 @@ class Row:
         return found
 
     def show(self, metric: str, digits: int = 3) -> str:
-        """`0.853 ± 0.004`, or `-` where the metric is undefined."""
+        """`0.853 ± 0.004`, or `-` where the metric is undefined; what rounds to zero has no sign."""
         mean, std = self.mean.get(metric, math.nan), self.std.get(metric, math.nan)
         if math.isnan(mean):
             return "-"
-        return f"{mean:.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
+        return f"{mean:z.{digits}f}" + ("" if math.isnan(std) else f" ± {std:.{digits}f}")
 
 
 def setting(record: Record) -> str:
