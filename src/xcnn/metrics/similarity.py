@@ -157,9 +157,12 @@ def _distributions(maps: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 
 def _mean_ranks(values: Tensor) -> Tensor:
     """Ranks from 1, tied values with their mean: (N, locations) -> (N, locations)."""
-    ordered = values.sort(1).values
-    low, high = (torch.searchsorted(ordered, values.contiguous(), right=right) for right in (False, True))
-    return (low + high + 1).double() / 2
+    ordered, places = values.sort(1)
+    number = torch.zeros_like(places)  # of each place's run of equal values, from 0
+    number[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).cumsum(1)
+    length = torch.zeros_like(places).scatter_add_(1, number, torch.ones_like(places))
+    mean = (2 * length.cumsum(1) - length + 1).double() / 2  # a run ends at the sum of the lengths up to its own
+    return torch.empty_like(mean).scatter_(1, places, mean.gather(1, number))
 
 
 def _shuffled_rank(values: Tensor, seed: int) -> Tensor:
