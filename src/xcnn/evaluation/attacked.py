@@ -57,7 +57,7 @@ def attacked_rows(
         pictures = subject.scaled(batch)
         with torch.no_grad():
             targets = subject.network(subject.normalise(pictures)).argmax(1)
-        made = attacks.made(subject, pictures, targets, batch.ids, cell.folder.parent / "attacks")
+        made = attacks.made(cell, subject, pictures, targets)
         found: dict[str, Any] = {}
         for version, change in {CLEAN: torch.zeros_like(pictures), **made}.items():
             own = pictures + change

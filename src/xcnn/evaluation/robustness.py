@@ -1,23 +1,18 @@
 """How far a method's map moves when its image is attacked, and when noise of the same norm is added."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from xcnn.attribution import Method
 from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.image_rows import Columns, image_rows, metrics_of
+from xcnn.evaluation.kept import kept
 from xcnn.evaluation.subject import Subject
-from xcnn.files import atomic
-from xcnn.fingerprint import fingerprint
 from xcnn.metrics.attacks import deepfool, fgsm, pgd, shuffled
 from xcnn.metrics.ranking import at_size
 from xcnn.metrics.similarity import dice, rank_correlation, top_share
-from xcnn.models import weights_hash
 from xcnn.report.cells import Cell, Measured
 
 ATTACKS = ("fgsm", "pgd", "deepfool", "deepfool_matched")
@@ -44,23 +39,18 @@ class Attacks:
     linearisations: int
     seed: int = 0
 
-    def made(
-        self, subject: Subject, pictures: Tensor, targets: Tensor, ids: Sequence[str], folder: Path
-    ) -> dict[str, Tensor]:
-        """Perturbations by name; the attacks, which no method changes, are kept in the folder for all of them.
+    def made(self, cell: Cell, subject: Subject, pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Perturbations by name; the attacks, which no method changes, are kept beside the cells for all of them.
 
         Rounded to float16, so that those that are read are those that were made.
         """
-        weights = subject.weights or weights_hash(subject.network)
-        key = {**asdict(self), "weights": weights, "manifest": subject.data.manifest, "ids": list(ids)}
-        path = folder / f"{fingerprint(key)}.safetensors"
-        if path.is_file():
-            kept = load_file(path, str(pictures.device))
-        else:
-            kept = {name: each.half().contiguous() for name, each in self._attacks(subject, pictures, targets).items()}
-            with atomic(path, "wb") as stream:
-                stream.write(save({name: each.cpu() for name, each in kept.items()}))
-        found = {name: each.to(pictures) for name, each in kept.items()}
+
+        def make() -> dict[str, Tensor]:
+            return {name: each.half() for name, each in self._attacks(subject, pictures, targets).items()}
+
+        settings = {**asdict(self), "protocol": cell.settings.get("protocol")}
+        attacks = kept(cell.folder.parent / "attacks", settings, subject, subject.normalise(pictures), make)
+        found = {name: each.to(pictures) for name, each in attacks.items()}
         lengths = {name: each.flatten(1).norm(dim=1)[:, None, None, None] for name, each in found.items()}
         tiny = torch.finfo(pictures.dtype).tiny
         found["deepfool_matched"] = found["deepfool"] * (lengths["fgsm"] / lengths["deepfool"].clamp(min=tiny))
@@ -104,7 +94,7 @@ def measure_robustness(
             return {"dice": overlap, "rank": rank_correlation(after, before[chosen])}
 
         found: dict[str, Tensor] = {"target": targets}
-        made = attacks.made(subject, pictures, targets, batch.ids, cell.folder.parent / "attacks")
+        made = attacks.made(cell, subject, pictures, targets)
         for name, perturbation in made.items():
             inputs = subject.normalise(pictures + perturbation)
             fixed = method.explain(inputs, targets)

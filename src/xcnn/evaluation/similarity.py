@@ -14,6 +14,7 @@ from torch.nn import functional
 from xcnn.attribution import Method
 from xcnn.data.pictures import PictureBatch
 from xcnn.evaluation.image_rows import Columns, image_rows, metrics_of, pool_metrics, with_intervals
+from xcnn.evaluation.kept import kept
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics.ranking import at_size
 from xcnn.metrics.similarity import auc_judd, dice, jaccard, kl, nss, pcc, sim, top_share
@@ -28,6 +29,8 @@ def measure_similarity(
 ) -> Measured:
     """Rows of every measure of similarity with the references' maps and the objects, for the class predicted.
 
+    The references' maps are kept beside the cells for all methods.
+
     Args:
         references: methods by name, the one named `grid` among them.
         grid: the reference to whose resolution maps are blurred, by averaging over its cells.
@@ -39,7 +42,13 @@ def measure_similarity(
         inputs = subject.normalise(pictures)
         with subject.autocast():
             explanation = method.explain(inputs)
-            maps = {name: each(inputs, explanation.targets) for name, each in references.items()}
+            maps = kept(
+                cell.folder.parent / "references",
+                {"protocol": cell.settings.get("protocol"), "references": cell.settings.get("variants")},
+                subject,
+                inputs,
+                lambda: {name: each(inputs, explanation.targets) for name, each in references.items()},
+            )
         found: dict[str, Tensor | list[bytes]] = {"target": explanation.targets}
         sizes = {PIXELS: pictures.shape[2:], BLURRED: maps[grid].shape[1:]}
         objects = subject.objects(batch)
