@@ -14,6 +14,11 @@ from xcnn.fingerprint import fingerprint
 from xcnn.models import weights_hash
 
 
+def digest(inputs: Tensor) -> str:
+    """16 hexadecimal digits of SHA-256 of a tensor's values, whatever its memory format."""
+    return hashlib.sha256(inputs.contiguous().cpu().numpy().tobytes()).hexdigest()[:16]
+
+
 def kept(
     folder: Path,
     settings: Mapping[str, Any],
@@ -32,7 +37,7 @@ def kept(
         **settings,
         "weights": subject.weights or weights_hash(subject.network),
         "precision": subject.precision,
-        "inputs": hashlib.sha256(inputs.contiguous().cpu().numpy().tobytes()).hexdigest(),
+        "inputs": digest(inputs),
     }
     path = folder / f"{fingerprint(key)}.safetensors"
     if path.is_file():

@@ -15,6 +15,7 @@ from torch import Tensor
 from xcnn.data.tensors import Labelled
 from xcnn.errors import UserError
 from xcnn.evaluation.image_rows import differences, with_intervals
+from xcnn.evaluation.kept import digest
 from xcnn.evaluation.subject import Subject
 from xcnn.fingerprint import fingerprint
 from xcnn.surrogates import LastFeatures, Surrogate, View
@@ -61,7 +62,7 @@ def seen(
         }
         about |= {"fit_size": fit_size, "drawn": seed if fit_size else None, "val_share": subject.data.val_share}
         about |= {"sizes": [subject.data.train_size, subject.data.test_size], "data_seed": subject.data.seed}
-        about |= {"precision": subject.precision}
+        about |= {"precision": subject.precision, "input": digest(subject.prepare(part.images[:1]))}
 
         def kept(compute: Callable[[Tensor], Tensor], own: Mapping[str, Any], part: Labelled = part) -> Tensor:
             place = folder / fingerprint(own)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from xcnn.data.concepts import ConceptSets
 from xcnn.errors import UserError
+from xcnn.evaluation.kept import digest
 from xcnn.evaluation.subject import Subject
 from xcnn.filters import auroc
 from xcnn.fingerprint import fingerprint
@@ -186,6 +187,7 @@ def _space(
     images = torch.cat([*sets.concepts.values(), sets.pool])
     about = {"images": sets.manifest, "weights": subject.weights, "layer": split.layer, "part": "concepts"}
     about |= {"precision": subject.precision, "data": subject.data.manifest}
+    about |= {"input": digest(subject.prepare(images[:1]))}  # what the preprocessing makes of an image
     rows = cached(features, images, folder / fingerprint(about), about, CHUNK, dtype)
     started = time.perf_counter()
     gram = inner_products((rows[i : i + 512] for i in range(0, len(rows), 512)), rows)
