@@ -23,9 +23,9 @@ from xcnn.report import Cell, Column, Measured, PaperNumber, Row, Summary
 from xcnn.report.shards import side_by_side
 
 DRAWN = {
-    "rank_absolute_mean/top_down": "rank correlation, from the top",
-    "rank_absolute_mean/bottom_up": "rank correlation, from the bottom",
-    "ssim_mean/top_down": "SSIM, from the top",
+    "rank_absolute_left/top_down": "rank correlation, from the top",
+    "rank_absolute_left/bottom_up": "rank correlation, from the bottom",
+    "ssim_left/top_down": "SSIM, from the top",
 }
 
 
@@ -44,17 +44,20 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
     for place, group in side_by_side(rows).items():
         file = f"sanity-{place}.png"
         drawings[file] = methods_plot(group, DRAWN)
-        by_rank = sorted(group, key=lambda row: row.mean["rank_absolute_mean/top_down"])
+        by_rank = sorted(group, key=lambda row: row.mean["rank_absolute_left/top_down"])
+        ranked = [row for row in by_rank if row.method not in CONTROLS]
+        silent = sorted(ranked, key=lambda row: row.mean["constant/top_down"])
         networks.append(
             {
                 "rows": group,
                 "file": file,
-                "ranked": [row for row in by_rank if row.method not in CONTROLS],
+                "ranked": ranked,
+                "silent": silent,
                 "controls": {row.method: row for row in group if row.method in CONTROLS},
                 "stages": {order: _stages(group[0], order) for order in ORDERS},
             }
         )
-    columns = [Column(f"{measure}_mean/{order}", f"{measure}, {order}") for measure in MEASURES for order in ORDERS]
+    columns = [Column(f"{measure}_left/{order}", f"{measure}, {order}") for measure in MEASURES for order in ORDERS]
     facts = {"networks": networks, "measures": MEASURES, "orders": ORDERS}
     title = "White-box survey: sanity"
     return Summary(title, columns=columns, drawings=drawings, verdict="not comparable", facts=facts)

@@ -1,6 +1,7 @@
 """Rows of similarity, class sensitivity, robustness, sanity and shattering against maps that are compared by hand."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,11 +147,39 @@ def test_sanity_of_controls(
     stages = [name for name in rows if name.startswith("rank_absolute/")]
     assert stages == [f"rank_absolute/{name}" for name in
                       ("top_down-01", "top_down-02", "top_down-04", "bottom_up-01", "bottom_up-02")]  # fmt: skip
-    means = rows[["rank_absolute_mean/top_down", "rank_absolute_mean/bottom_up"]].mean()
+    means = rows[["rank_absolute_left/top_down", "rank_absolute_left/bottom_up"]].mean()
     assert (means >= low - 1e-9).all() and (means <= high + 1e-9).all()
     np.testing.assert_allclose(
-        rows["ssim_mean/bottom_up"], rows[["ssim/bottom_up-01", "ssim/bottom_up-02"]].mean(axis=1)
+        rows["ssim_left/bottom_up"], rows[["ssim/bottom_up-01", "ssim/bottom_up-02"]].mean(axis=1)
     )
+
+
+def test_nothing_is_left_of_a_map_that_becomes_constant(subject: Subject, tmp_path: Path) -> None:
+    def make(network: nn.Module) -> Method:
+        if network is not subject.network:
+            for parameter in list(network.parameters())[-2:]:
+                parameter.data.zero_()  # the logits no longer depend on the image
+        return Gradient(network)
+
+    measure_sanity(cell(tmp_path), subject, make, stages=2, seed=0, chunk=4)
+    rows = rows_of(tmp_path)
+    assert rows[[name for name in rows if name.startswith("ssim/")]].isna().all(axis=None)
+    for measure in ("ssim", "rank_absolute", "rank_signed"):
+        assert (rows[f"{measure}_left/top_down"] == 0).all() and (rows[f"{measure}_left/bottom_up"] == 0).all()
+    assert (rows["constant/top_down"] == 1).all()
+
+
+def test_an_image_whose_own_map_is_constant_says_nothing(subject: Subject, tmp_path: Path) -> None:
+    def make(network: nn.Module) -> Method:
+        if network is subject.network:
+            network = deepcopy(network)
+            for parameter in list(network.parameters())[-2:]:
+                parameter.data.zero_()
+        return Gradient(network)
+
+    measure_sanity(cell(tmp_path), subject, make, stages=2, seed=0, chunk=4)
+    rows = rows_of(tmp_path)
+    assert rows[["rank_absolute_left/top_down", "constant/top_down"]].isna().all(axis=None)
 
 
 def test_shattering_by_depth(subject: Subject, tmp_path: Path) -> None:

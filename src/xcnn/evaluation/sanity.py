@@ -11,7 +11,7 @@ from xcnn.evaluation.image_rows import Columns, image_rows, metrics_of
 from xcnn.evaluation.subject import Subject
 from xcnn.metrics.randomisation import cascade, ssim
 from xcnn.metrics.ranking import at_size
-from xcnn.metrics.similarity import rank_correlation
+from xcnn.metrics.similarity import rank_correlation, varied
 from xcnn.report.cells import Cell, Measured
 
 ORDERS = ("top_down", "bottom_up")
@@ -21,9 +21,11 @@ MEASURES = ("ssim", "rank_absolute", "rank_signed")
 def measure_sanity(
     cell: Cell, subject: Subject, make: Callable[[nn.Module], Method], stages: int, seed: int, chunk: int
 ) -> Measured:
-    """Rows of the likeness of maps before and after each stage of a cascade, and of its mean over both orders.
+    """Rows of the likeness of maps before and after each stage of a cascade, for the class that the network predicts.
 
-    The class is the one predicted by the network itself.
+    `<measure>_left/<order>` is the mean over the stages. A map that is constant afterwards, as where no activation is
+    left above zero, has no likeness to any (NaN); nothing is left of it, so that it counts as 0 in the mean, and
+    `constant/<order>` is the share of such stages. An image whose own map is constant has neither.
 
     Args:
         make: the method of a network.
@@ -43,10 +45,13 @@ def measure_sanity(
             found[f"ssim/{name}"] = ssim(after.abs(), before.abs())
             found[f"rank_absolute/{name}"] = rank_correlation(after.abs(), before.abs())
             found[f"rank_signed/{name}"] = rank_correlation(after, before)
-        for measure in MEASURES:
-            for order in ORDERS:
-                stack = torch.stack([found[name] for name in found if name.startswith(f"{measure}/{order}-")])
-                found[f"{measure}_mean/{order}"] = stack.nanmean(0)
+        there = varied(before)
+        for order in ORDERS:
+            for measure in MEASURES:
+                stages = torch.stack([found[name] for name in found if name.startswith(f"{measure}/{order}-")])
+                found[f"{measure}_left/{order}"] = stages.nan_to_num(0).mean(0).where(there, torch.nan)
+                if measure == "rank_absolute":
+                    found[f"constant/{order}"] = stages.isnan().double().mean(0).where(there, torch.nan)
         return found
 
     rows = image_rows(cell, subject, chunk, columns)
