@@ -7,8 +7,8 @@ Reports:    among gradient-based methods, Grad-CAM's maps are the most similar t
 Cost:       a map of each method and two of the references: on one CPU core (float32) 0.4 to 1 s an image of ImageNet
             and method with ResNet-50, 9 s for SmoothGrad; minutes on shapes. Maps stay in the cells: 100 kB each.
 Deviations: the survey names no data. ImageNet photographs (1,000 for eight methods of fewer than five passes and the
-            centre, 200 for all), Imagenette with VGG-16, drawn shapes. Of signed maps the positive part counts. LRP-
-            epsilon without biases has no row on ResNet-50: its layers' factors leave float32's range; status 1.
+            centre, 200 for all), Imagenette with VGG-16, drawn shapes. Of signed maps the positive part counts.
+            LRP-epsilon without biases has no row on ResNet-50: its layers' factors leave float32's range; status 1.
 """
 
 from collections.abc import Mapping, Sequence

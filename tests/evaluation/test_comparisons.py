@@ -50,7 +50,7 @@ def subject() -> Subject:
 
 def cell(folder: Path, method: str = "a") -> Cell:
     labels = {"dataset": "drawn", "model": "conv3", "method": method, "seed": 0}
-    return Cell("white_box/similarity", method, folder / method, {"data": {}, "method": method}, labels)
+    return Cell("white_box/similarity", method, folder / method, {"data": {}, "method": method, "variants": {}}, labels)
 
 
 def rows_of(folder: Path, method: str = "a") -> pd.DataFrame:

@@ -47,11 +47,14 @@ def measure_sanity(
             found[f"rank_signed/{name}"] = rank_correlation(after, before)
         there = varied(before)
         for order in ORDERS:
-            for measure in MEASURES:
-                stages = torch.stack([found[name] for name in found if name.startswith(f"{measure}/{order}-")])
-                found[f"{measure}_left/{order}"] = stages.nan_to_num(0).mean(0).where(there, torch.nan)
-                if measure == "rank_absolute":
-                    found[f"constant/{order}"] = stages.isnan().double().mean(0).where(there, torch.nan)
+            cascades = {
+                measure: torch.stack([found[name] for name in found if name.startswith(f"{measure}/{order}-")])
+                for measure in MEASURES
+            }
+            for measure, likeness in cascades.items():
+                found[f"{measure}_left/{order}"] = likeness.nan_to_num(0).mean(0).where(there, torch.nan)
+            constant = cascades["rank_absolute"].isnan()
+            found[f"constant/{order}"] = constant.double().mean(0).where(there, torch.nan)
         return found
 
     rows = image_rows(cell, subject, chunk, columns)

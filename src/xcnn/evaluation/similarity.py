@@ -44,7 +44,7 @@ def measure_similarity(
             explanation = method.explain(inputs)
             maps = kept(
                 cell.folder.parent / "references",
-                {"protocol": cell.settings.get("protocol"), "references": cell.settings.get("variants")},
+                {"protocol": cell.settings.get("protocol"), "references": cell.settings["variants"]},
                 subject,
                 inputs,
                 lambda: {name: each(inputs, explanation.targets) for name, each in references.items()},
