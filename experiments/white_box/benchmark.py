@@ -41,7 +41,7 @@ def measure(setup: Setup, cell: Cell) -> Measured:
     if options.part == "exact":
         values = exactness(options.network, network, images, failed)
     else:
-        rounds, layer = (part.rounds, part.rounds_of_slow), part.layers[options.network]
+        rounds, layer = (part.rounds[options.network], part.rounds_of_slow), part.layers[options.network]
         values = costs(options.network, network, layer, images, part.slow, rounds, failed)
     tools = {name: version(name) for name in ("captum", "zennit")}
     details = {"failed": failed, "tools": tools, "threads": options.threads, "torch": version("torch")}

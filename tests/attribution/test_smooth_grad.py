@@ -1,6 +1,7 @@
 """SmoothGrad on functions whose mean is known, and its noise."""
 
 import functools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -35,8 +36,17 @@ def test_without_noise_it_is_the_method() -> None:
         assert_same(found(x), method(model)(x), 1e-12)
 
 
-@pytest.mark.parametrize("method", [SmoothGrad, IntegratedGradients])
-def test_passes_go_through_folded_batch_norms(method: type[InputMethod], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        SmoothGrad,
+        IntegratedGradients,
+        functools.partial(SmoothGrad, method=functools.partial(Gradient, kind="input_times")),
+    ],
+)
+def test_passes_go_through_folded_batch_norms(
+    method: Callable[[nn.Module], InputMethod], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The pass for the logits is the network's own; all others know no BatchNorm, and find the same relevance."""
     model = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()))
     calls: list[Tensor] = []
@@ -44,9 +54,27 @@ def test_passes_go_through_folded_batch_norms(method: type[InputMethod], monkeyp
     monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda norm, z: calls.append(z) or original(norm, z))
     found = method(model).relevance(images(), 1)
     assert len(calls) == 1
-    monkeypatch.setattr("xcnn.models.fold.Folded.__call__", lambda folded: folded.network)
+    monkeypatch.setattr("xcnn.models.fold.Folded.__call__", lambda folded: (nn.Identity(), folded.network))
     assert_same(method(model).relevance(images(), 1), found, 1e-12)
     assert len(calls) > 20
+
+
+@pytest.mark.parametrize(("method", "calls"), [(SmoothGrad, 25), (IntegratedGradients, 2)])
+def test_the_first_convolution_is_transposed_once(
+    method: type[InputMethod], calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is run for each noisy image, but for the two ends of a path only; and once for the logits, once transposed."""
+    model = randomise(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.GELU(), nn.Flatten()))
+    recorded: list[bool] = []
+    original = nn.Conv2d.forward
+
+    def forward(conv: nn.Conv2d, z: Tensor) -> Tensor:
+        recorded.append(torch.is_grad_enabled())
+        return original(conv, z)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", forward)
+    method(model).relevance(images(), 1)
+    assert (recorded.count(True), recorded.count(False)) == (1, calls + 1)
 
 
 def test_noise_is_the_images_own() -> None:

@@ -65,26 +65,52 @@ def test_what_is_not_to_be_folded() -> None:
 
 
 def test_for_many_passes() -> None:
-    """The weights as they are at each call; the network itself where nothing can be folded, or bfloat16 would round."""
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()).double().eval()
+    """The weights as they are at each call, by folded norms, and the first convolution apart."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(True), nn.Flatten()).double().eval()
     images, folded = torch.randn(2, 3, 4, 4, dtype=torch.float64), Folded(network)
     for scale in (1.0, 3.0):
         with torch.no_grad():
             network[0].weight.fill_(scale)
             network[1].running_mean.fill_(scale)
-            torch.testing.assert_close(folded()(images), network(images), rtol=1e-12, atol=1e-12)
-        assert not any(isinstance(module, nn.BatchNorm2d) for module in folded().modules())
+            first, rest = folded()
+            torch.testing.assert_close(rest(first(images)), network(images), rtol=1e-12, atol=1e-12)
+        assert isinstance(first, nn.Conv2d)
+        assert not any(isinstance(module, nn.BatchNorm2d | nn.Conv2d) for module in rest.modules())
+    assert isinstance(network[0], nn.Conv2d)
     assert isinstance(network[1], nn.BatchNorm2d)
-    halves = network.bfloat16()
-    assert Folded(halves)() is halves
 
-    class Untraceable(nn.Sequential):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return super().forward(images if images.sum() > 0 else -images)
 
-    hooked = nn.Conv2d(3, 4, 3)
+class Beside(nn.Sequential):
+    """Uses the images beside its first convolution as well."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) + images.mean()
+
+
+class Twice(nn.Sequential):
+    """Its first convolution is called twice."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(self[0](images))
+
+
+class Untraceable(nn.Sequential):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images if images.sum() > 0 else -images)
+
+
+def test_what_is_run_as_it_is() -> None:
+    """Where nothing can be folded or taken apart, and where bfloat16 would round."""
+    hooked, norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
     with pytest.warns(FutureWarning):
         WeightNorm.apply(hooked, "weight", 0)  # forms the weight anew before each call
-    norm = nn.BatchNorm2d(4)
-    for same in (Untraceable(nn.Conv2d(3, 4, 3), norm), nn.Sequential(hooked, norm), nn.Sequential(norm)):
-        assert Folded(same)() is same
+    networks = [nn.Sequential(hooked, norm), nn.Sequential(norm), nn.Sequential(nn.Conv2d(3, 3, 1), norm).bfloat16()]
+    networks += [kind(nn.Conv2d(3, 3, 1)) for kind in (Beside, Twice, Untraceable)]
+    for network in networks:
+        first, rest = Folded(network.eval())()
+        assert isinstance(first, nn.Identity)
+        assert rest is network
+    norm.eval()
+    first, rest = Folded(Beside(nn.Conv2d(3, 3, 1), norm).eval())()
+    assert isinstance(first, nn.Identity)
+    assert isinstance(rest[1], nn.Identity)  # what can be folded still is

@@ -18,12 +18,14 @@ class Batch:
         logits: (N, classes), detached.
         targets: (N,), the classes to explain; the predicted ones until others are set.
         ablations: (N,), number of ablated or masked inputs evaluated for each image, counted by the method.
+        again: whether relevance is asked for again, for other targets, so that what the pass kept is not to be freed.
     """
 
     def __init__(self, images: Tensor, logits: Tensor):
         self.images, self.logits = images, logits.detach()
         self.targets = self.logits.argmax(-1)
         self.ablations = torch.zeros(len(images), dtype=torch.long)
+        self.again = False
 
     @property
     def score(self) -> Tensor:

@@ -45,6 +45,7 @@ class DeepLIFT(WalkMethod):
         assert isinstance(batch, Recorded)
         baselines = fitting_baselines(self.baselines, batch.images)
         total = torch.zeros_like(batch.images)
-        for baseline in baselines.split(1):
-            total += batch.send(reference=self.walk.forward(baseline))[0] * (batch.images - baseline)
+        for left, baseline in zip(range(len(baselines) - 1, -1, -1), baselines.split(1), strict=True):
+            multiplier, _ = batch.send(reference=self.walk.forward(baseline), keep=batch.again or left > 0)
+            total += multiplier * (batch.images - baseline)
         return total / len(baselines)

@@ -1,7 +1,9 @@
 """The gradient of the class score at the input (Simonyan et al. 2014)."""
 
 import copy
-from typing import Literal, Self, get_args
+import functools
+from collections.abc import Iterable
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ Kind = Literal["absolute", "signed", "sum", "input_times"]
 
 
 class Differentiable(Batch):
-    """A batch whose logits can be differentiated by its images, for any targets."""
+    """A batch whose logits can be differentiated by its images, for any targets: again only if `again` is set."""
 
     def __init__(self, images: Tensor, network: nn.Module):
         self._start = images.detach().requires_grad_()
@@ -30,9 +32,17 @@ class Differentiable(Batch):
             return torch.zeros_like(self._start)
         start = torch.zeros_like(self.logits).scatter_(1, self.targets[:, None], 1)
         (found,) = torch.autograd.grad(
-            self._output, self._start, start, retain_graph=True, allow_unused=True, materialize_grads=True
+            self._output, self._start, start, retain_graph=self.again, allow_unused=True, materialize_grads=True
         )
         return found
+
+
+def transposed(affine: nn.Module, images: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient (N, C, H, W) at the images of an affine layer, from the one at its output."""
+    with torch.enable_grad():
+        start = images.detach().requires_grad_()
+        (found,) = torch.autograd.grad(affine(start), start, gradient)
+    return found
 
 
 class Gradient(InputMethod):
@@ -52,11 +62,6 @@ class Gradient(InputMethod):
         self.kind = kind
         self._folded = Folded(self.network)
 
-    def for_many_passes(self) -> Self:
-        method = copy.copy(self)
-        method.network = self._folded()
-        return method
-
     def record(self, images: Tensor) -> Differentiable:
         return Differentiable(images, self.network)
 
@@ -64,6 +69,20 @@ class Gradient(InputMethod):
         assert isinstance(batch, Differentiable)
         gradient = batch.gradient()
         return gradient * batch.images if self.kind == "input_times" else gradient
+
+    def summed(self, batch: Batch, versions: Iterable[Tensor]) -> Tensor:
+        first, rest = self._folded()
+        if self.kind == "input_times":
+            folded = copy.copy(self)
+            folded.network = nn.Sequential(first, rest)
+            return InputMethod.summed(folded, batch, versions)
+
+        def gradient(features: Tensor) -> Tensor:
+            at = Differentiable(features, rest)
+            at.targets = batch.targets
+            return at.gradient()
+
+        return transposed(first, batch.images, functools.reduce(torch.add, map(gradient, map(first, versions))))
 
     def reduce(self, relevance: Tensor) -> Tensor:
         if self.kind in ("sum", "input_times"):

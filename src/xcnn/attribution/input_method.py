@@ -1,9 +1,10 @@
 """Attribution methods that give the relevance of each input value: signed, at the input's size."""
 
+import functools
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -42,12 +43,21 @@ class InputMethod(Method):
         """The forward pass of the images, with what `attribute` needs of it."""
         return Batch(images, self.network(images))
 
-    def for_many_passes(self) -> Self:
-        """This method for many passes in a row, with the weights as they are now: what can be done once is done once.
+    def summed(self, batch: Batch, versions: Iterable[Tensor]) -> Tensor:
+        """The sum (N, C, H, W) of the relevance of several versions of a batch's images, for the batch's targets.
 
-        Relevance differs by rounding.
+        A method that can do once what is the same for all versions does; relevance then differs by rounding.
+
+        Args:
+            versions: each (N, C, H, W); at least one.
         """
-        return self
+
+        def relevance(images: Tensor) -> Tensor:
+            version = self.record(images)
+            version.targets = batch.targets
+            return self.attribute(version)
+
+        return functools.reduce(torch.add, map(relevance, versions))
 
     def reduce(self, relevance: Tensor) -> Tensor:
         """Maps (N, H, W) from relevance (N, C, H, W)."""
@@ -81,10 +91,10 @@ class InputMethod(Method):
 
         def found(part: slice) -> Tensor:
             batch = self._batch(images[part])
-            each = []
+            each, last = [], batch.logits.shape[1] - 1
             with full_precision(images.device):
-                for target in range(batch.logits.shape[1]):
-                    batch.targets = torch.full_like(batch.targets, target)
+                for target in range(last + 1):
+                    batch.targets, batch.again = torch.full_like(batch.targets, target), target != last
                     each.append(at_least_float32(self._finite(self.attribute(batch), "relevance")))
             return torch.stack(each, 1)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xcnn.attribution.baselines import fitting_baselines
 from xcnn.attribution.batch import Batch
-from xcnn.attribution.gradient import Differentiable
+from xcnn.attribution.gradient import Differentiable, transposed
 from xcnn.attribution.input_method import InputMethod
 from xcnn.errors import UserError
 from xcnn.models.fold import Folded
@@ -53,13 +53,14 @@ class IntegratedGradients(InputMethod):
         else:
             points, weights = np.polynomial.legendre.leggauss(self.steps)
             points, weights = (points + 1) / 2, weights / 2
-        total, network = torch.zeros_like(images), self._folded()
+        total, (first, rest) = torch.zeros_like(images), self._folded()
+        end = first(images)
         for baseline in baselines.split(1):
-            difference, mean = images - baseline, torch.zeros_like(images)
+            start, mean = first(baseline), torch.zeros_like(end)
             for point, weight in zip(points.tolist(), weights.tolist(), strict=True):
-                at = Differentiable(baseline + point * difference, network)
+                at = Differentiable(torch.lerp(start, end, point), rest)
                 at.targets = batch.targets
-                mean += weight * at.gradient()
-            total += difference * mean
+                mean.add_(at.gradient(), alpha=weight)
+            total += (images - baseline) * transposed(first, images, mean)
         batch.ablations += self.steps * len(baselines)
         return total / len(baselines)

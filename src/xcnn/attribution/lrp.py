@@ -47,5 +47,5 @@ class LRP(WalkMethod):
 
     def attribute(self, batch: Batch) -> Tensor:
         assert isinstance(batch, Recorded)
-        multiplier, relevance = batch.send()
+        multiplier, relevance = batch.send(keep=batch.again)
         return batch.images * multiplier + relevance

@@ -46,12 +46,12 @@ class SmoothGrad(InputMethod):
             np.random.default_rng((self.seed, zlib.crc32(image.float().cpu().numpy().tobytes()))) for image in images
         ]
         spread = self.noise * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
-        total, method = torch.zeros_like(images), self.method.for_many_passes()
-        for _ in range(self.samples):
+
+        def noisy() -> Tensor:
             drawn = np.stack([generator.standard_normal(images.shape[1:], np.float32) for generator in generators])
-            noisy = method.record(images + spread * torch.from_numpy(drawn).to(images))
-            noisy.targets = batch.targets
-            total += method.attribute(noisy)
+            return images + spread * torch.from_numpy(drawn).to(images)
+
+        total = self.method.summed(batch, (noisy() for _ in range(self.samples)))
         batch.ablations += self.samples
         return total / self.samples
 

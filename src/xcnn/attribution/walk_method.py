@@ -38,4 +38,4 @@ class WalkMethod(InputMethod):
 
     def attribute(self, batch: Batch) -> Tensor:
         assert isinstance(batch, Recorded)
-        return batch.send()[0]
+        return batch.send(keep=batch.again)[0]

@@ -22,7 +22,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     """
     check_model(network)
     folded = copy.deepcopy(network).eval()
-    _fold(folded, _foldable(folded))
+    _fold(folded, _foldable(TracedNetwork(folded)))
     return folded
 
 
@@ -36,21 +36,34 @@ class Folded:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
 
-    def __call__(self) -> nn.Module:
-        """The network with its BatchNorms folded; itself where none can be, or where half precision would round."""
+    def __call__(self) -> tuple[nn.Module, nn.Module]:
+        """`first` and `rest`: `rest(first(images))` is the network's output, by folded BatchNorms.
+
+        `first` is the convolution that the images go through first, and an identity where there is none. It is affine,
+        so that it is run once for all images on a line, and transposed once for a sum of gradients. `rest` is the
+        network itself where there is nothing to fold or take apart, or where half precision would round.
+        """
         weight = first_weight(self.network)
-        if weight is None or weight.dtype not in (torch.float32, torch.float64) or not self._places:
-            return self.network
+        if weight is None or weight.dtype not in (torch.float32, torch.float64) or not any(self._places):
+            return nn.Identity(), self.network
+        norms, alone = self._places
         folded = evaluation_copy(self.network)
-        _fold(folded, self._places)
-        return folded
+        first: nn.Module = nn.Identity()
+        _fold(folded, norms)
+        for name in alone:
+            first = folded.get_submodule(name)
+            folded.set_submodule(name, nn.Identity())
+        return first, folded
 
     @cached_property
-    def _places(self) -> list[tuple[str, str]]:
+    def _places(self) -> tuple[list[tuple[str, str]], list[str]]:
+        """As of `_foldable`, and the name of the first convolution, in a list of one or none."""
         try:
-            return _foldable(self.network)
+            traced = TracedNetwork(self.network)
         except UserError:  # a network that cannot be traced is run as it is
-            return []
+            return [], []
+        users = list(traced.placeholder.users)
+        return _foldable(traced), [_name(node) for node in users if len(users) == 1 and _is_plain(traced, node)]
 
 
 def _fold(network: nn.Module, places: list[tuple[str, str]]) -> None:
@@ -60,22 +73,30 @@ def _fold(network: nn.Module, places: list[tuple[str, str]]) -> None:
         network.set_submodule(after, nn.Identity())
 
 
-def _foldable(network: nn.Module) -> list[tuple[str, str]]:
+def _foldable(traced: TracedNetwork) -> list[tuple[str, str]]:
     """Names of each convolution and the BatchNorm that alone takes its output, both of which are called once."""
-    traced = TracedNetwork(network)
-    calls = [node.target for node in traced.graph.nodes if node.op == "call_module"]
     places = []
     for node in traced.graph.nodes:
         norm, before = traced.module(node), node.args[0] if node.args else None
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or not isinstance(before, fx.Node):
             continue
-        conv = traced.module(before)
-        if (
-            type(conv) is nn.Conv2d
-            and not conv._forward_pre_hooks  # weight_norm and the like form the weights anew at each call
-            and len(before.users) == 1
-            and calls.count(node.target) == calls.count(before.target) == 1
-        ):
-            # In the trace the network is the module `model` of its root.
-            places.append((str(before.target).removeprefix("model."), str(node.target).removeprefix("model.")))
+        if _is_plain(traced, before) and len(before.users) == 1 and _calls(traced, node) == 1:
+            places.append((_name(before), _name(node)))
     return places
+
+
+def _is_plain(traced: TracedNetwork, node: fx.Node) -> bool:
+    """Whether a node is the only call of a convolution whose weights are its own."""
+    conv = traced.module(node)
+    # weight_norm and the like form the weights anew at each call, by a hook.
+    return type(conv) is nn.Conv2d and not conv._forward_pre_hooks and _calls(traced, node) == 1
+
+
+def _calls(traced: TracedNetwork, node: fx.Node) -> int:
+    """How often the module of a node is called."""
+    return [other.target for other in traced.graph.nodes if other.op == "call_module"].count(node.target)
+
+
+def _name(node: fx.Node) -> str:
+    """The name of a node's module in the network, which is the module `model` of the trace's root."""
+    return str(node.target).removeprefix("model.")

@@ -1,6 +1,8 @@
 """The reverse walk: operations of any form, several users of a value, what is kept, refusals."""
 
 import operator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tests.attribution.backward.networks import Gated, Plain, Small, images, sma
 from tests.attribution.networks import assert_same, randomise
 from xcnn.attribution import LRP, DeepLIFT, Gradient, WalkMethod
 from xcnn.attribution.backward import Walk, read_composite
+from xcnn.attribution.input_method import InputMethod
 from xcnn.errors import UserError
 from xcnn.models.graph import TracedNetwork
 
@@ -110,6 +113,34 @@ def test_sum_of_products_and_bias_shares_is_the_logit(kind: type[nn.Module]) -> 
         m, _ = recorded.send(watch=watch)
         total = (x * m).flatten(1).sum(1) + torch.stack(taken).sum(0)
         torch.testing.assert_close(total, recorded.score, rtol=1e-12, atol=1e-12)
+
+
+def test_what_a_pass_kept_is_freed_by_its_last_walk() -> None:
+    """And with it what the reference's pass kept; a walk after that is refused."""
+    model, x = small(), images()
+    for composite in ("lrp_epsilon", "deep_lift_rescale"):
+        walk = walk_of(model, composite)
+        recorded, reference = walk.forward(x), walk.forward(0.3 * x[:1])
+        expected = recorded.send(reference=reference)[0]
+        assert torch.equal(recorded.send(reference=reference, keep=False)[0], expected)
+        assert not recorded.values
+        assert not reference.values
+        with pytest.raises(UserError, match=r"freed by an earlier walk; give that one keep=True"):
+            recorded.send()
+
+
+@pytest.mark.parametrize("make", [LRP, Gradient, partial(DeepLIFT, baselines=torch.zeros(2, 3, 16, 16).double())])
+def test_a_pass_is_attributed_once_or_again(make: Callable[[nn.Module], InputMethod]) -> None:
+    """What it kept is freed, so that the largest steps, those of the first layers, find the memory free."""
+    method = make(small())
+    batch = method.record(images())
+    batch.again = True
+    found = [method.attribute(batch)]
+    batch.again = False
+    found.append(method.attribute(batch))
+    assert torch.equal(*found)
+    with pytest.raises((UserError, RuntimeError), match="freed"):
+        method.attribute(batch)
 
 
 def test_only_masks_and_indices_are_kept() -> None:

@@ -4,6 +4,8 @@ With d meaning the difference to the reference's value, a rule gives m of the op
 contributions of the images add up to the difference of the logits.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -49,17 +51,28 @@ def reveal_cancel(call: Call, m: Tensor, values: Values) -> Sent:
         return rescale(call, m, values)
     x, x0 = _pair(values)
     assert values.reference is not None
-    z, z0, linear, f = values.before, values.reference.before, values.linear, values.run
-    dx, weight = x - x0, values.linear.weight
-    spread = linear.apply(dx.abs(), weight.abs())
-    up, down = (z - z0 + spread) / 2, (z - z0 - spread) / 2
-    start, end, upper, lower = f(z0), f(z), f(z0 + up), f(z0 + down)
-    rise = (upper - start + end - lower) / 2
-    fall = (lower - start + end - upper) / 2
-    rising, falling = m * over(rise, up, spread), m * over(fall, down, spread)
-    signed = linear.transpose(rising + falling, values.shapes[0], weight)
-    parts = linear.transpose(rising - falling, values.shapes[0], weight.abs())
+    linear, z, z0 = values.linear, values.before, values.reference.before
+    dx = x - x0
+    spread = linear.apply(dx.abs(), linear.weight.abs())
+    rise, fall = _changes(values.run, z, z0, spread)
+    rising = over(rise, _part(z, z0, spread, 1), spread).mul_(m)
+    falling = over(fall, _part(z, z0, spread, -1), spread).mul_(m)
+    signed = linear.transpose(rising + falling, values.shapes[0])
+    parts = linear.transpose(rising.sub_(falling), values.shapes[0], linear.weight.abs())
     return ((signed + dx.sign() * parts) / 2,)
+
+
+def _part(z: Tensor, z0: Tensor, spread: Tensor, sign: int) -> Tensor:
+    """The positive or the negative part of z - z0: formed anew each time, as it takes more memory than time."""
+    return (z - z0).add_(spread, alpha=sign).div_(2)
+
+
+def _changes(f: Callable[[Tensor], Tensor], z: Tensor, z0: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Of f by the positive and by the negative part of z - z0, each the mean of both orders of adding them."""
+    upper, lower = (f(_part(z, z0, spread, sign).add_(z0)) for sign in (1, -1))
+    start, end = f(z0), f(z)
+    rise = (upper - start).add_(end).sub_(lower).div_(2)
+    return rise, lower.sub_(start).add_(end).sub_(upper).div_(2)
 
 
 @rule("inputs", "output", "indices")

@@ -57,8 +57,8 @@ def rule(*needs: str, folds: bool = False, joins: bool = False, constant_gate: b
 
 
 def over(numerator: Tensor, denominator: Tensor, terms: Tensor) -> Tensor:
-    """Quotients; 0 where the denominator is no more than the rounding of a sum of such absolute terms."""
-    return numerator / _signed_beyond_rounding(denominator, terms)
+    """Quotients, in the numerator's memory; 0 where the denominator is but rounding of a sum of such absolute terms."""
+    return numerator.div_(_signed_beyond_rounding(denominator, terms))
 
 
 def _signed_beyond_rounding(values: Tensor, terms: Tensor) -> Tensor:
@@ -166,7 +166,8 @@ def alpha_beta(
         down = _share(m, z, _beyond_rounding(negative, positive + negative))
         up = _share(m, z, _beyond_zero(positive))
         sent = linear.transpose(up, shape, above.mul_(alpha))
-        return (sent.add_(linear.transpose(down, shape, weight.clamp(max=0)), alpha=beta),)
+        below = torch.clamp(weight, max=0, out=above)
+        return (sent.add_(linear.transpose(down, shape, below), alpha=beta),)
     size = weight.abs()
     positive, negative, terms = _sides(values, weight, size, absorb)
     up = _share(m, z, _beyond_rounding(positive, terms))
@@ -175,7 +176,7 @@ def alpha_beta(
         return ((signed + a.sign() * parts) * (alpha / 2),)
     up.mul_(alpha)
     down = _share(m, z, _beyond_rounding(negative, terms)).mul_(beta)
-    signed = linear.transpose(up + down, shape, weight)
+    signed = linear.transpose(torch.add(up, down, out=terms), shape, weight)
     parts = linear.transpose(up.sub_(down), shape, size)
     return ((signed + a.sign() * parts) / 2,)
 

@@ -20,6 +20,7 @@ from xcnn.attribution.backward.calls import Call, dependent_nodes, find_calls, f
 from xcnn.attribution.backward.linear_map import LinearMap
 from xcnn.attribution.backward.operations import argument, evaluate, pooled_with_indices
 from xcnn.attribution.batch import Batch
+from xcnn.errors import UserError
 from xcnn.models.graph import TracedNetwork
 
 __all__ = ["Recorded", "Relevance", "Rule", "Sent", "Values", "Walk"]
@@ -134,16 +135,23 @@ class Recorded(Batch):
         start: Tensor | None = None,
         reference: "Recorded | None" = None,
         watch: Callable[[Call, Any, Values, Sent], None] | None = None,
+        keep: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """The multiplier of the images (N, C, H, W), and the relevance that is no multiple of them, of that shape.
 
-        May be called again, for other classes.
+        May be called again, for other classes, if what the pass kept is kept.
 
         Args:
             start: multiplier of the logits (N, classes); None for 1 at each image's target and 0 elsewhere.
             reference: the pass of one reference image, for rules that compare with it.
             watch: called with each call, its multiplier, its values and what its rule sent to the operands.
+            keep: whether the passes keep what they kept, for another walk; else it is freed as this one goes on.
+
+        Raises:
+            UserError: an earlier walk freed it.
         """
+        if self.walk.calls and not self.values:
+            raise UserError("what the forward pass kept was freed by an earlier walk; give that one keep=True.")
         placeholder = self.walk.traced.placeholder
         if start is None:
             start = torch.zeros_like(self.logits).scatter_(1, self.targets[:, None], 1)
@@ -151,12 +159,12 @@ class Recorded(Batch):
         relevance, own = torch.zeros_like(self.images), set[Node]()
         for call in reversed(self.walk.calls):
             m = multipliers.pop(call.node, None)
-            if m is None:
-                continue
-            values = self.values[call.node]
+            values = self._taken(call, keep)
             if reference is not None:
                 values = copy.copy(values)
-                values.reference = reference.values[call.node]
+                values.reference = reference._taken(call, keep)
+            if m is None:
+                continue
             sent = self.walk.rules[call.node](call, m, values)
             if watch is not None:
                 watch(call, m, values, sent)
@@ -171,6 +179,10 @@ class Recorded(Batch):
                     _add(multipliers, own, node, part)
         m = multipliers.get(placeholder)
         return torch.zeros_like(self.images) if m is None else m, relevance
+
+    def _taken(self, call: Call, keep: bool) -> Values:
+        """What the pass kept of a call, and keeps on only if it is to."""
+        return self.values[call.node] if keep else self.values.pop(call.node)
 
 
 class Walk:
