@@ -38,6 +38,23 @@ def claims_between(
     ]
 
 
+def leading(groups: Mapping[str, Sequence[Row]]) -> set[str]:
+    """Names of the groups that a page speaks of, one for each data set and network, the most images being first.
+
+    The first in which the methods of the claims are all measured; where there is none, that with the most methods.
+    """
+    chosen: dict[tuple[str, str], str] = {}
+
+    def methods(name: str) -> tuple[bool, int]:
+        whole = {*BACKWARD, *APART} <= {row.method for row in groups[name]}
+        return whole, 0 if whole else len(groups[name])
+
+    for name, group in groups.items():
+        place = (group[0].dataset, group[0].model)
+        chosen[place] = max(chosen.get(place, name), name, key=methods)
+    return set(chosen.values())
+
+
 def methods_plot(group: Sequence[Row], titles: Mapping[str, str], also: str = "") -> Figure:
     """Metrics of all methods of one network with their intervals: a column for each metric, by its title.
 

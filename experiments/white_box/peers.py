@@ -1,7 +1,8 @@
 """Captum's and zennit's methods beside ours, each on a copy of the network of its own: their hooks may stay behind."""
 
 import copy
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,11 +31,20 @@ from xcnn.attribution import (
     WalkMethod,
 )
 from xcnn.evaluation.laws import relevance_errors, without_biases
+from xcnn.launch.titles import titled
 from xcnn.metrics.cost import forward_pass, held_by_walk, peak_bytes, processor_ratios, saved_by_autograd
 
 Run = Callable[[], Tensor]
 # The canonizers that zennit has for a family of networks; for others BatchNorms of sequences are folded.
 CANONIZERS = {"resnet": zennit.torchvision.ResNetCanonizer, "vgg": zennit.torchvision.VGGCanonizer}
+# Forward passes aimed at on ResNet-18.
+AIMS = {
+    **dict.fromkeys(("gradient", "lrp_0", "guided_backprop", "deconvnet"), 2.2),
+    **{"fem": 1.0, "lrp_epsilon": 2.4, "epsilon_plus": 3.3, "epsilon_gamma_box": 3.8, "lrp_alpha2_beta1": 4.4},
+    **{"deep_lift": 2.7, "deep_lift_reveal_cancel": 7.5, "integrated_gradients": 67, "smooth_grad": 53},
+}
+HELD = dict.fromkeys(("lrp_0", "guided_backprop"), 0.3)  # of what autograd saves
+PEAK = 1.2  # of the plain gradient's
 
 
 def exact(name: str, network: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Run]:
@@ -196,3 +206,17 @@ def _tried(name: str, run: Callable[[], Any], failed: dict[str, str]) -> Any:
     except Exception as error:
         failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
         return None
+
+
+def missed_aims(costs: Mapping[str, float]) -> list[str]:
+    """What is over its aim, to the digits of the aim, as the page says it."""
+    found = []
+    for name, aim in AIMS.items():
+        passes, held, peak = (costs.get(key, 0.0) for key in (f"time/ours/{name}", f"held/{name}", f"peak/{name}"))
+        if round(passes, 1) > aim:
+            found.append(f"{titled(name)} ({passes:.1f} passes)")
+        if round(held, 1) > HELD.get(name, math.inf):
+            found.append(f"{titled(name)} (holds {held:.1f} times what autograd saves)")
+        if round(peak, 1) > PEAK:
+            found.append(f"{titled(name)} (a peak of {peak:.1f} times the gradient's)")
+    return found

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from experiments.white_box.families import APART, BACKWARD, CONTROLS, DRAWN_DATA, claims_between, methods_plot
+from experiments.white_box.families import APART, BACKWARD, CONTROLS, DRAWN_DATA, claims_between, leading, methods_plot
 from xcnn.evaluation.image_rows import pool_metrics
 from xcnn.evaluation.robustness import ATTACKS, NOISES, Attacks, measure_robustness
 from xcnn.launch import Setup, launch
@@ -43,18 +43,21 @@ def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    drawings, claims, beside, networks = {}, [], [], []
-    for place, group in side_by_side(rows).items():
+    drawings, claims, beside, networks, groups = {}, [], [], [], side_by_side(rows)
+    main = leading(groups)
+    for place, group in groups.items():
         file = f"robustness-dice-{place}.png"
         drawings[file] = methods_plot(group, DRAWN)
+        ranked = sorted((row for row in group if row.method not in CONTROLS), key=lambda row: row.mean["dice/fgsm"])
+        networks.append({"rows": group, "file": file, "ranked": ranked, "main": place in main})
+        if place not in main:
+            continue
         for metric in CLAIMED:  # against the most robust of those that are said to move: then against all
             rivals = sorted((row for row in group if row.method in BACKWARD), key=lambda row: row.mean[metric])
             least, counts = [row.method for row in rivals[-1:]], group[0].dataset != DRAWN_DATA
             claims += claims_between(group, [metric], APART, least, "higher", counts=counts)
             if least != [PLAIN]:
                 beside += claims_between(group, [metric], APART, [PLAIN], "higher", counts=False)
-        ranked = sorted((row for row in group if row.method not in CONTROLS), key=lambda row: row.mean["dice/fgsm"])
-        networks.append({"rows": group, "file": file, "ranked": ranked})
     columns = [Column(f"dice/{name}", f"Dice, {name}") for name in (*ATTACKS, *NOISES)]
     facts = {
         "networks": networks,

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from experiments.white_box.families import CONTROLS, methods_plot
+from experiments.white_box.families import CONTROLS, leading, methods_plot
 from xcnn.evaluation.image_rows import pool_metrics
 from xcnn.evaluation.sanity import MEASURES, ORDERS, measure_sanity
 from xcnn.launch import Setup, launch
@@ -40,8 +40,9 @@ def pool(rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
 
 
 def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
-    drawings, networks = {}, []
-    for place, group in side_by_side(rows).items():
+    drawings, networks, groups = {}, [], side_by_side(rows)
+    main = leading(groups)
+    for place, group in groups.items():
         file = f"sanity-{place}.png"
         drawings[file] = methods_plot(group, DRAWN)
         by_rank = sorted(group, key=lambda row: row.mean["rank_absolute_left/top_down"])
@@ -50,6 +51,7 @@ def summarise(rows: Sequence[Row], paper: Sequence[PaperNumber]) -> Summary:
         networks.append(
             {
                 "rows": group,
+                "main": place in main,
                 "file": file,
                 "ranked": ranked,
                 "silent": silent,

@@ -7,21 +7,22 @@ from pathlib import Path
 import pytest
 
 from experiments.white_box import robustness, similarity
-from experiments.white_box.families import claims_between
+from experiments.white_box.families import APART, BACKWARD, claims_between, leading
 from tests.conftest import TINY
 from tests.launch.test_run import run
 from tests.report.test_tables import record
 from xcnn.report import Row, aggregate
+from xcnn.report.shards import side_by_side
 
 FEW = [option for option in TINY if not option.startswith("data=")]
 
 
-def rows(values: Mapping[str, Mapping[str, float]], dataset: str = "toy") -> list[Row]:
-    """Rows of methods on the same 50 images, as they are pooled."""
-    shared = {"dataset": dataset, "n": 50, "details": {"pooled": {}}}
+def rows(values: Mapping[str, Mapping[str, float]], dataset: str = "toy", n: int = 50) -> list[Row]:
+    """Rows of methods on the same n images, as they are pooled."""
+    shared = {"dataset": dataset, "n": n, "details": {"pooled": {}}}
     found = [record() | shared | {"method": method, "values": dict(each)} for method, each in values.items()]
     for one in found:
-        one["settings"] = {**one["settings"], "method": one["method"]}
+        one["settings"] = {**one["settings"], "method": one["method"], "n": n}
     return aggregate(found)
 
 
@@ -54,6 +55,16 @@ def test_grad_cam_is_the_most_like_fem_if_it_is_before_the_nearest_other(smooth_
     assert network["nearest"]["pcc_fem/pixels"][0].method == first  # controls are no gradient-based methods
 
 
+def test_a_page_speaks_of_the_most_images_on_which_all_methods_are() -> None:
+    """Where there are none, of those with the most methods."""
+    few, all_six = {"fem": {"x": 1.0}, "gradient": {"x": 2.0}}, {each: {"x": 1.0} for each in (*BACKWARD, *APART)}
+    three = few | {"lrp_epsilon": {"x": 1.0}}
+    groups = side_by_side([*rows(few, n=99), *rows(all_six), *rows(all_six | {"grad_cam": {"x": 1.0}}, n=9)])
+    assert [len(groups[name]) for name in leading(groups)] == [6]
+    groups = side_by_side([*rows(few, n=99), *rows(three), *rows(few, "shapes")])
+    assert sorted(len(groups[name]) for name in leading(groups)) == [2, 3]
+
+
 def test_robust_methods_are_held_against_the_most_robust_gradient() -> None:
     def dice(value: float) -> dict[str, float]:
         names = [*robustness.ATTACKS, *robustness.NOISES]
@@ -61,7 +72,8 @@ def test_robust_methods_are_held_against_the_most_robust_gradient() -> None:
         return {f"dice{end}/{name}": each for end, each in ends.items() for name in names}
 
     measured = {"gradient": dice(0.5), "guided_backprop": dice(0.8), "fem": dice(0.9), "lrp_epsilon": dice(0.6)}
-    found = robustness.summarise(rows(measured), [])
+    beside = rows({"gradient": dice(0.5), "fem": dice(0.9)}, n=99)  # more images of fewer methods make no claims
+    found = robustness.summarise([*rows(measured), *beside], [])
     assert {(one.methods, one.verdict, one.counts) for one in found.claims} == {
         (("fem", "guided_backprop"), "holds", True),
         (("lrp_epsilon", "guided_backprop"), "does not hold", True),
@@ -69,7 +81,8 @@ def test_robust_methods_are_held_against_the_most_robust_gradient() -> None:
         (("lrp_epsilon", "gradient"), "holds", False),
     }
     assert not any(one.counts for one in robustness.summarise(rows(measured, "shapes"), []).claims)
-    assert [row.method for row in found.facts["networks"][0]["ranked"]] == [
+    (main,) = [network for network in found.facts["networks"] if network["main"]]
+    assert [row.method for row in main["ranked"]] == [
         "gradient",
         "lrp_epsilon",
         "guided_backprop",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experiments.white_box.peers import exact
+from experiments.white_box.peers import exact, missed_aims
 from experiments.white_box.random_networks import random_network
 from tests.attribution.backward.networks import images
 from xcnn.attribution import Gradient
@@ -51,3 +51,19 @@ def test_random_networks_are_theirs_and_ours() -> None:
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
     assert all(parameter.abs().max() > 0 for parameter in first.parameters())
     assert random_network("test_resnet", 4)(torch.rand(1, 3, 32, 32)).shape == (1, 4)
+
+
+def test_aims_are_held_against_what_is_printed() -> None:
+    met = {
+        "time/ours/fem": 1.04,
+        "time/ours/lrp_0": 2.24,
+        "held/lrp_0": 0.34,
+        "held/lrp_epsilon": 0.6,
+        "peak/fem": 1.24,
+    }
+    assert missed_aims(met) == []
+    assert missed_aims({"time/ours/fem": 1.06, "held/lrp_0": 0.36, "peak/lrp_0": 1.26}) == [
+        "LRP-0 (holds 0.4 times what autograd saves)",
+        "LRP-0 (a peak of 1.3 times the gradient's)",
+        "FEM (1.1 passes)",
+    ]
