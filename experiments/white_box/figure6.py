@@ -4,7 +4,7 @@ Paper:      Ayyar et al. 2021, sections 4.2 and 4.3 and figure 6.
 Command:    make white-box-figure6
 Reports:    heat maps of one photograph; guidance is said to leave fewer pixels with a high importance score, and so a
             slightly sharper visualisation.
-Cost:       two passes there and back of VGG-16 an image: a minute on a CPU core for the photographs, 2 GB.
+Cost:       two passes there and back of VGG-16 an image: 2 minutes on a CPU core for the photographs, 2 GB.
 Deviations: the survey's network is a ResNet-34 on photographs of Mexican buildings; here VGG-16 with ImageNet
             convolutions on photographs of Imagenette, and the 3-conv network on drawn shapes. Sharpness is measured by
             us: the share of bright pixels, and of a map's mass on the picture's edges.

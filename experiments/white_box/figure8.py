@@ -4,7 +4,7 @@ Paper:      Ayyar et al. 2021, sections 4.6 and 4.6.1 and figure 8.
 Command:    make white-box-figure8
 Reports:    heat maps of one photograph; Grad-CAM's are said to be coarse, unlike those of the other gradient methods,
             and guided Grad-CAM's to have a higher resolution.
-Cost:       five passes of VGG-16 an image: a minute on a CPU core for the photographs, 2 GB.
+Cost:       five passes of VGG-16 an image: 3 minutes on a CPU core for the photographs, 2 GB.
 Deviations: another network and other photographs than the survey's (see figure 6). Resolution is measured by us, as the
             share of a map's variance within squares of an eighth of its side.
 """

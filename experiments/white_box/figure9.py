@@ -4,7 +4,7 @@ Paper:      Ayyar et al. 2021, sections 5.1 and 5.4 and figure 9.
 Command:    make white-box-figure9
 Reports:    heat maps of one photograph of a tiger with VGG-16: LRP-epsilon marks most of the input's pixels, without
             biases only a smaller region; alpha1-beta0 only contours; FEM is more holistic; LRP's maps are sparse.
-Cost:       nine passes of VGG-16 an image: 2 minutes on a CPU core for the photographs, 2 GB.
+Cost:       nine passes of VGG-16 an image: 7 minutes on a CPU core for the photographs, 2 GB.
 Deviations: VGG-16 with ImageNet convolutions and our classifier for Imagenette, on photographs of Imagenette; its
             biases are not those of torchvision's classifier. The words are measured by us (see the definitions).
 """
