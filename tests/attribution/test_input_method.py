@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.attribution.backward.networks import Small, images, small
 from tests.attribution.networks import assert_same
@@ -13,13 +13,16 @@ from xcnn.attribution import (
     DeconvNet,
     DeepLIFT,
     DeepTaylor,
+    GradCAM,
     Gradient,
     GuidedBackprop,
     GuidedGradCAM,
     InputMethod,
     IntegratedGradients,
+    Method,
     SmoothGrad,
 )
+from xcnn.attribution.method import Choice
 from xcnn.errors import UserError
 
 METHODS: dict[str, Callable[[nn.Module], InputMethod]] = {
@@ -51,6 +54,9 @@ def test_calls(name: str) -> None:
     method.chunk = 2
     assert_same(method.relevance(x, [1, 2, 0]), relevance, 1e-10)
     explanation = method.explain(x)
+    each = method.explain_each(x, [[1, 2, 0], None, lambda logits: logits.argmax(1)])
+    for one, expected in zip(each, (maps, explanation.maps, explanation.maps), strict=True):
+        assert_same(one.maps, expected, 1e-10)
     assert torch.equal(explanation.targets, method.logits(x).argmax(1)) and explanation.maps.shape == (3, 16, 16)
     assert_same(explanation.maps, method(x, explanation.targets), 1e-10)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -99,6 +105,32 @@ def test_refusals() -> None:
             method(x.float())
     with pytest.raises(UserError, match="chunk must be at least 1, not 0"):
         Gradient(Small(), chunk=0)
+
+
+@pytest.mark.parametrize("make", [Gradient, LRP, lambda model: GradCAM(model, "average")])
+def test_several_targets_take_one_forward_pass(
+    make: Callable[[nn.Module], Method], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, calls, forward = make(small()), list[Tensor](), nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda conv, z: calls.append(z) or forward(conv, z))
+    method.explain(images(), 1)
+    once = len(calls)
+    method.explain_each(images(), [1, None, lambda logits: logits.argmin(1)])
+    assert len(calls) == 2 * once > 0
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (7, "target 7 is out of range"),
+        (lambda logits: logits.argmax(1) + 9, "is out of range"),
+        (lambda logits: logits, "targets are torch.float64; pass class indices"),
+        ([1], r"targets have shape \(1,\) for 2 images"),
+    ],
+)
+def test_refusals_of_several_targets(target: Choice, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Gradient(small()).explain_each(images(), [1, target])
 
 
 @pytest.mark.parametrize("name", ["gradient", "lrp"])

@@ -74,6 +74,19 @@ def test_batch_is_one_by_one(name: str, head: str) -> None:
         assert not torch.equal(method(images, [4, 0, 3]), method(images, [0, 4, 2]))
 
 
+@pytest.mark.parametrize(("name", "head"), CASES)
+def test_several_targets_are_one_by_one(name: str, head: str) -> None:
+    model, images = headed(head), pictures(3, 4, 7)
+    method = METHODS[name](model, "features")
+    found = method.explain_each(images, [[4, 0, 3], None, lambda logits: logits.argmin(1), 2])
+    least = method.logits(images).argmin(1)
+    for one, targets in zip(found, ([4, 0, 3], None, least, 2), strict=True):
+        alone = method.explain(images, targets)
+        assert torch.equal(one.targets, alone.targets) and torch.equal(one.ablations, alone.ablations)
+        for name in ("maps", "logits", "nonpositive"):
+            torch.testing.assert_close(getattr(one, name), getattr(alone, name), rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize(("name", "head"), [(name, head) for name, head in CASES if head != ASKED[2]])
 def test_precisions(name: str, head: str) -> None:
     """float32 close to float64, bfloat16 roughly; channels_last is a layout and nothing else."""

@@ -1,5 +1,8 @@
 """A batch of images with the network's logits and the classes to explain."""
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -26,6 +29,16 @@ class Batch:
         self.targets = self.logits.argmax(-1)
         self.ablations = torch.zeros(len(images), dtype=torch.long)
         self.again = False
+
+    def for_targets(self, targets: Tensor, again: bool = False) -> Self:
+        """The same pass for other targets (N,).
+
+        Args:
+            again: as the attribute.
+        """
+        other = copy.copy(self)
+        other.targets, other.ablations, other.again = targets, torch.zeros_like(self.ablations), again
+        return other
 
     @property
     def score(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 import functools
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import ClassVar, TypeVar
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from xcnn.attribution.batch import Batch
-from xcnn.attribution.method import Explanation, Method, Targets, _checked, check_finite, checked_chunk
+from xcnn.attribution.method import Choice, Explanation, Method, Targets, _checked, check_finite, checked_chunk
 from xcnn.attribution.probe import SHARE_OF_FREE, free_bytes
 from xcnn.device import at_least_float32, full_precision, in_chunks
 from xcnn.models.checks import fitting_images
@@ -91,22 +91,31 @@ class InputMethod(Method):
 
         def found(part: slice) -> Tensor:
             batch = self._batch(images[part])
-            each, last = [], batch.logits.shape[1] - 1
+            each, last, every = [], batch.logits.shape[1] - 1, torch.ones_like(batch.targets)
             with full_precision(images.device):
                 for target in range(last + 1):
-                    batch.targets, batch.again = torch.full_like(batch.targets, target), target != last
-                    each.append(at_least_float32(self._finite(self.attribute(batch), "relevance")))
+                    chosen = batch.for_targets(target * every, again=target != last)
+                    each.append(at_least_float32(self._finite(self.attribute(chosen), "relevance")))
             return torch.stack(each, 1)
 
         return torch.cat(self._part_by_part(images, found))
 
     def explain(self, images: Tensor, targets: Targets = None) -> Explanation:
         chosen, explain = _checked(images, targets), super().explain
-        found = self._part_by_part(images, lambda part: explain(images[part], None if chosen is None else chosen[part]))
-        if len(found) == 1:
-            return found[0]
-        names = [field.name for field in fields(Explanation)]
-        return Explanation(*(torch.cat([getattr(each, name) for each in found]) for name in names))
+        return _joined(
+            self._part_by_part(images, lambda part: explain(images[part], None if chosen is None else chosen[part]))
+        )
+
+    def explain_each(self, images: Tensor, targets: Sequence[Choice]) -> list[Explanation]:
+        chosen, explain_each = (
+            [one if callable(one) else _checked(images, one) for one in targets],
+            super().explain_each,
+        )
+
+        def found(part: slice) -> list[Explanation]:
+            return explain_each(images[part], [one[part] if isinstance(one, Tensor) else one for one in chosen])
+
+        return [_joined(each) for each in zip(*self._part_by_part(images, found), strict=True)]
 
     def _batch(self, images: Tensor, targets: Targets = None) -> Batch:
         chosen = _checked(images, targets)
@@ -121,6 +130,13 @@ class InputMethod(Method):
         check_finite(images)
         count = max(1, len(images))
         return in_chunks(count, min(self.chunk or fitting(images), count), function)
+
+
+def _joined(parts: Sequence[Explanation]) -> Explanation:
+    """The explanation of a batch from those of its chunks."""
+    if len(parts) == 1:
+        return parts[0]
+    return Explanation(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Explanation)))
 
 
 def fitting(images: Tensor) -> int:

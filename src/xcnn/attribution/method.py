@@ -1,7 +1,7 @@
 """The call that all attribution methods share: a network, images, targets; one map per image."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from xcnn.models.checks import check_model, first_weight, fitting_images
 from xcnn.models.graph import evaluation_copy
 
 Targets = Tensor | Sequence[int] | int | None
+Choice = Targets | Callable[[Tensor], Tensor]  # of the logits (N, classes): a class for each image
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,30 @@ class Method(ABC):
             UserError: images or targets of a wrong shape or type, a class that the network does not have, or
                 logits, activations or maps that are not finite.
         """
-        batch = self._batch(images, targets)
-        with full_precision(images.device):
+        return self._explanation(self._batch(images, targets))
+
+    def explain_each(self, images: Tensor, targets: Sequence[Choice]) -> list[Explanation]:
+        """Explanations of the images for each of several targets, from one forward pass.
+
+        Args:
+            images: as for `explain`.
+            targets: each as for `explain`, or a function from the logits (N, classes) to a class for each image.
+
+        Raises:
+            UserError: as for `explain`.
+        """
+        given = [one if callable(one) else _checked(images, one) for one in targets]
+        batch, found = self._batch(images), []
+        for left, one in zip(range(len(given) - 1, -1, -1), given, strict=True):
+            chosen = _checked(images, one(batch.logits)) if callable(one) else one
+            if chosen is None:
+                chosen = batch.targets
+            _check_range(chosen, batch.logits)
+            found.append(self._explanation(batch.for_targets(chosen, again=left > 0)))
+        return found
+
+    def _explanation(self, batch: Batch) -> Explanation:
+        with full_precision(batch.images.device):
             maps = self.maps(batch).to(batch.score.dtype)
         return Explanation(self._finite(maps, "map"), batch.targets, batch.logits, batch.score <= 0, batch.ablations)
 
@@ -131,14 +154,18 @@ class Method(ABC):
                 "the precision."
             )
         if chosen is not None:
-            classes = batch.logits.shape[1]
-            if wrong := [target for target in chosen.tolist() if not 0 <= target < classes]:
-                raise UserError(f"target {wrong[0]} is out of range: the network has classes 0 to {classes - 1}.")
+            _check_range(chosen, batch.logits)
             batch.targets = chosen
 
     def _place(self) -> str:
         """The place of the maps, for messages."""
         return ""
+
+
+def _check_range(targets: Tensor, logits: Tensor) -> None:
+    classes = logits.shape[1]
+    if wrong := [target for target in targets.tolist() if not 0 <= target < classes]:
+        raise UserError(f"target {wrong[0]} is out of range: the network has classes 0 to {classes - 1}.")
 
 
 def checked_chunk(chunk: int | None) -> int | None:

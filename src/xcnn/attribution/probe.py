@@ -9,6 +9,7 @@ that are affine after the prefix, a closed form); elsewhere the head's operation
 import functools
 import os
 from collections.abc import Callable
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -67,11 +68,17 @@ class Probe(Batch):
         assert self.incremental is not None
         return self.incremental.base(self.features)
 
+    def for_targets(self, targets: Tensor, again: bool = False) -> Self:
+        other = super().for_targets(targets, again)
+        for name in ("gradient", "_prefix_gradient"):
+            vars(other).pop(name, None)
+        return other
+
     @functools.cached_property
     def gradient(self) -> Tensor:
         """dY/dA, (N, K, h, w), through the head only."""
         if self._output.requires_grad:
-            return _gradient(self._output, self._start, self.targets)
+            return _gradient(self._output, self._start, self.targets, self.again)
         return _head_gradient(self.split, self.features, self.targets)
 
     @torch.no_grad()
@@ -293,13 +300,17 @@ def _head_gradient(split: Split, features: Tensor, targets: Tensor) -> Tensor:
     return _gradient(output, start, targets)
 
 
-def _gradient(logits: Tensor, features: Tensor, targets: Tensor) -> Tensor:
-    """Gradient of each image's target logit with respect to its features; zero where a head ignores them."""
+def _gradient(logits: Tensor, features: Tensor, targets: Tensor, again: bool = False) -> Tensor:
+    """Gradient of each image's target logit with respect to its features; zero where a head ignores them.
+
+    Args:
+        again: whether the pass of the logits is differentiated again.
+    """
     if not logits.requires_grad:
         return torch.zeros_like(features)
     with torch.enable_grad():
         score = logits.gather(1, targets[:, None]).sum()
-    (gradient,) = torch.autograd.grad(score, features, allow_unused=True, materialize_grads=True)
+    (gradient,) = torch.autograd.grad(score, features, None, again, allow_unused=True, materialize_grads=True)
     return gradient
 
 

@@ -1,6 +1,7 @@
 """How much a method's map changes with the class that it is to explain."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from torch import Tensor
 
@@ -24,15 +25,20 @@ def measure_class_sensitivity(
     def columns(batch: PictureBatch) -> Columns:
         inputs = subject.normalise(subject.scaled(batch))
         with subject.autocast():
-            explanation = method.explain(inputs)
-            order = explanation.logits.argsort(1, descending=True)
-            maps = {name: method(inputs, order[:, place]) for name, place in places.items()}
-        found: dict[str, Tensor] = {"target": explanation.targets}
-        for name, other in maps.items():
+            predicted, *others = method.explain_each(
+                inputs, [None, *(partial(_at, place) for place in places.values())]
+            )
+        found: dict[str, Tensor] = {"target": predicted.targets}
+        for name, other in zip(places, others, strict=True):
             for compare in (cosine, pcc, rank_correlation):
-                found[f"{compare.__name__}/{name}"] = compare(explanation.maps, other)
+                found[f"{compare.__name__}/{name}"] = compare(predicted.maps, other.maps)
         return found
 
     rows = image_rows(cell, subject, chunk, columns)
     rows = rows[~rows["broken"]]
     return subject.measured({name: float(rows[name].mean()) for name in metrics_of(rows)}, len(rows))
+
+
+def _at(place: int, logits: Tensor) -> Tensor:
+    """The class at a place among each image's logits."""
+    return logits.argsort(1, descending=True)[:, place]

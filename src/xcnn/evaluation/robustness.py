@@ -88,26 +88,21 @@ def measure_robustness(
         before = at_size(explanation.maps, size)
         marked = top_share(before, share, seed=0)
 
-        def compared(maps: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+        def compared(maps: Tensor, name: str, when: str = "") -> dict[str, Tensor]:
             after = at_size(maps, size)
-            overlap = dice(top_share(after, share, seed=1), marked[chosen])
-            return {"dice": overlap, "rank": rank_correlation(after, before[chosen])}
+            overlap, rank = dice(top_share(after, share, seed=1), marked), rank_correlation(after, before)
+            return {f"dice{when}/{name}": overlap, f"rank{when}/{name}": rank}
 
         found: dict[str, Tensor] = {"target": targets}
         made = attacks.made(cell, subject, pictures, targets)
         for name, perturbation in made.items():
             inputs = subject.normalise(pictures + perturbation)
-            fixed = method.explain(inputs, targets)
-            classes = fixed.logits.argmax(1)
-            turned = classes != targets
-            values = compared(fixed.maps, torch.ones_like(turned))
-            found |= {f"{metric}/{name}": each for metric, each in values.items()}
+            fixed, *anew = method.explain_each(inputs, [targets, None] if name in ATTACKS else [targets])
+            turned = fixed.logits.argmax(1) != targets
+            found |= compared(fixed.maps, name)
             found |= {f"l2/{name}": perturbation.flatten(1).norm(dim=1), f"turned/{name}": turned.double()}
-            if name in ATTACKS:
-                if turned.any():  # the others have the same map as for their own class
-                    again = compared(method(inputs[turned], classes[turned]), turned)
-                    values = {metric: each.masked_scatter(turned, again[metric]) for metric, each in values.items()}
-                found |= {f"{metric}_anew/{name}": each for metric, each in values.items()}
+            for each in anew:
+                found |= compared(each.maps, name, "_anew")
         return found
 
     rows = image_rows(cell, subject, chunk, columns)
