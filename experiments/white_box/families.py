@@ -9,6 +9,7 @@ from experiments.pixel_ablation_cam.comparisons import Better
 from xcnn.figures import Estimate, protocol_plot
 from xcnn.launch.titles import titled
 from xcnn.report import Claim, Row, claim
+from xcnn.report.formatting import plural
 from xcnn.report.verdicts import spread
 
 # The survey's "methods based on the computation of gradients" (sections 4 and 7), and those that it sets apart.
@@ -59,9 +60,10 @@ def methods_plot(group: Sequence[Row], titles: Mapping[str, str], also: str = ""
     """Metrics of all methods of one network with their intervals: a column for each metric, by its title.
 
     Args:
-        also: what the heading says besides network and data set.
+        also: what the heading says besides network, data set and number of images.
     """
-    heading = [titled(group[0].model), titled(group[0].dataset), *([also] if also else [])]
+    images = plural(group[0].records[0]["n"], "image")
+    heading = [titled(group[0].model), titled(group[0].dataset), images, *([also] if also else [])]
     estimates = [
         Estimate("", title, titled(row.method), *spread(row, metric).ends)
         for row in group
