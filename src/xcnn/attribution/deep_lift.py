@@ -45,7 +45,9 @@ class DeepLIFT(WalkMethod):
         assert isinstance(batch, Recorded)
         baselines = fitting_baselines(self.baselines, batch.images)
         total = torch.zeros_like(batch.images)
-        for left, baseline in zip(range(len(baselines) - 1, -1, -1), baselines.split(1), strict=True):
-            multiplier, _ = batch.send(reference=self.walk.forward(baseline), keep=batch.again or left > 0)
+        for place, baseline in enumerate(baselines.split(1), 1):
+            multiplier, _ = batch.send(
+                reference=self.walk.forward(baseline), keep=batch.again or place < len(baselines)
+            )
             total += multiplier * (batch.images - baseline)
         return total / len(baselines)

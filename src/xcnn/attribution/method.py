@@ -95,12 +95,12 @@ class Method(ABC):
         """
         given = [one if callable(one) else _checked(images, one) for one in targets]
         batch, found = self._batch(images), []
-        for left, one in zip(range(len(given) - 1, -1, -1), given, strict=True):
+        for place, one in enumerate(given, 1):
             chosen = _checked(images, one(batch.logits)) if callable(one) else one
             if chosen is None:
                 chosen = batch.targets
             _check_range(chosen, batch.logits)
-            found.append(self._explanation(batch.for_targets(chosen, again=left > 0)))
+            found.append(self._explanation(batch.for_targets(chosen, again=place < len(given))))
         return found
 
     def _explanation(self, batch: Batch) -> Explanation:

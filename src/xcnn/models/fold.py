@@ -94,7 +94,7 @@ def _is_plain(traced: TracedNetwork, node: fx.Node) -> bool:
 
 def _calls(traced: TracedNetwork, node: fx.Node) -> int:
     """How often the module of a node is called."""
-    return [other.target for other in traced.graph.nodes if other.op == "call_module"].count(node.target)
+    return len(traced.graph.find_nodes(op="call_module", target=node.target))
 
 
 def _name(node: fx.Node) -> str:
