@@ -85,6 +85,16 @@ def test_ties_are_broken_by_the_seed() -> None:
     assert 0.15 < np.mean(overlaps) < 0.27  # a fifth by chance; in reading order it would be 1
 
 
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_highest_are_marked(ties: bool) -> None:
+    """Exactly so many, of which none is below one that is not marked."""
+    a = maps(0, ties)
+    for share, count in ((0.3, 19), (1 / 63, 1), (1.0, 63)):
+        for values, marked in zip(a, top_share(a, share), strict=True):
+            assert marked.sum() == count
+            assert count == 63 or values[marked].min() >= values[~marked].max()
+
+
 def test_overlaps_against_scikit_learn() -> None:
     a, b = top_share(maps(0), 0.3), top_share(maps(1), torch.tensor([0.1, 0.3, 0.5]))
     assert a.flatten(1).sum(1).tolist() == [19] * 3 and b.flatten(1).sum(1).tolist() == [6, 19, 32]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xcnn import attribution
 from xcnn.errors import UserError
+from xcnn.metrics.ranking import finite
 
 Normalise = Callable[[Tensor], Tensor]
 
@@ -115,9 +116,7 @@ class Protocol:
         """
         if maps.ndim != 3:
             raise UserError(f"maps are {tuple(maps.shape)}; pass (N, H, W), upsampled to the images.")
-        if not maps.isfinite().all():
-            raise UserError("a map holds NaN or infinity; look for the division by zero in the method that made it.")
-        return KEEPS[self.keep](maps, self.fraction)
+        return KEEPS[self.keep](finite(maps), self.fraction)
 
     def explanation(self, images: Tensor, masks: Tensor, normalise: Normalise) -> Tensor:
         """The network's input: images (N, 3, H, W) in [0, 1], masks (N, H, W) -> (N, 3, H, W), normalised.

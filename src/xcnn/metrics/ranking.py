@@ -9,7 +9,18 @@ from xcnn.attribution import upsample
 from xcnn.device import at_least_float32
 from xcnn.errors import UserError
 
-__all__ = ["at_size", "relevance_rank"]
+__all__ = ["at_size", "finite", "relevance_rank"]
+
+
+def finite(maps: Tensor) -> Tensor:
+    """The maps, if they are finite.
+
+    Raises:
+        UserError: a map holds NaN or infinity.
+    """
+    if not maps.isfinite().all():
+        raise UserError("a map holds NaN or infinity; look for the division by zero in the method that made it.")
+    return maps
 
 
 def at_size(maps: Tensor, size: Sequence[int]) -> Tensor:
@@ -20,9 +31,7 @@ def at_size(maps: Tensor, size: Sequence[int]) -> Tensor:
     """
     if maps.ndim != 3:
         raise UserError(f"maps are {tuple(maps.shape)}; pass maps (N, h, w).")
-    if not maps.isfinite().all():
-        raise UserError("a map holds NaN or infinity; look for the division by zero in the method that made it.")
-    maps = at_least_float32(maps)
+    maps = at_least_float32(finite(maps))
     return maps if maps.shape[1:] == tuple(size) else upsample(maps, size)
 
 

@@ -6,11 +6,13 @@ nothing to compare: NaN, not 0. Ties are broken at random by a seed, and by anot
 zeros of two maps do not agree because they stand in the same reading order.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from xcnn.device import at_least_float32
 from xcnn.errors import UserError
-from xcnn.metrics.ranking import relevance_rank
+from xcnn.metrics.ranking import finite, relevance_rank
 
 __all__ = ["auc_judd", "cosine", "dice", "jaccard", "kl", "nss", "pcc", "rank_correlation", "sim", "top_share"]
 
@@ -101,8 +103,17 @@ def top_share(maps: Tensor, share: float | Tensor, seed: int = 0) -> Tensor:
     shares = torch.as_tensor(share, dtype=torch.float64, device=maps.device).expand(len(maps))
     if not ((shares >= 0) & (shares <= 1)).all():
         raise UserError(f"share is {share}; it is the share of the locations to mark: choose one in (0, 1].")
-    ranks = _shuffled_rank(maps.flatten(1), seed)
-    return (ranks < (shares * ranks.shape[1]).round()[:, None]).view_as(maps)
+    flat = at_least_float32(finite(maps).flatten(1))
+    counts = (shares * flat.shape[1]).round().long().tolist()
+    order = _shuffled(flat, seed)
+    marked = torch.zeros_like(flat, dtype=torch.bool)
+    for row, values, count in zip(marked, flat, counts, strict=True):
+        if count:
+            lowest = values.kthvalue(len(values) - count + 1).values
+            row |= values > lowest
+            tied = order[(values == lowest)[order]]
+            row[tied[: count - row.sum()]] = True
+    return marked.view_as(maps)
 
 
 def jaccard(marked: Tensor, others: Tensor) -> Tensor:
@@ -135,9 +146,7 @@ def _pair(maps: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         raise UserError(
             f"maps are {tuple(maps.shape)} and {tuple(others.shape)}; pass two of one size (N, h, w): upsample first."
         )
-    if not (maps.isfinite().all() and others.isfinite().all()):
-        raise UserError("a map holds NaN or infinity; look for the division by zero in the method that made it.")
-    return _flat(maps), _flat(others)
+    return _flat(finite(maps)), _flat(finite(others))
 
 
 def _flat(maps: Tensor) -> Tensor:
@@ -156,19 +165,27 @@ def _distributions(maps: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean_ranks(values: Tensor) -> Tensor:
-    """Ranks from 1, tied values with their mean: (N, locations) -> (N, locations)."""
-    ordered, places = values.sort(1)
-    number = torch.zeros_like(places)  # of each place's run of equal values, from 0
-    number[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).cumsum(1)
-    length = torch.zeros_like(places).scatter_add_(1, number, torch.ones_like(places))
-    mean = (2 * length.cumsum(1) - length + 1).double() / 2  # a run ends at the sum of the lengths up to its own
-    return torch.empty_like(mean).scatter_(1, places, mean.gather(1, number))
+    """Ranks from 1, tied values with their mean: (N, locations) -> float64 (N, locations)."""
+    on_cpu = values.device.type == "cpu"  # where NumPy sorts five times as fast as torch
+    places = torch.from_numpy(np.argsort(values.numpy(), axis=1)) if on_cpu else values.argsort(1)
+    ordered = values.gather(1, places)
+    first = torch.ones_like(ordered, dtype=torch.bool)  # of its run of equal values
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    starts = first.flatten().nonzero().flatten()
+    lengths = starts.diff(append=starts.new_tensor([ordered.numel()]))
+    mean = (starts % ordered.shape[1]).double() + (lengths + 1).double() / 2
+    ranks = mean.repeat_interleave(lengths).view_as(ordered)
+    return torch.empty_like(ranks).scatter_(1, places, ranks)
+
+
+def _shuffled(values: Tensor, seed: int) -> Tensor:
+    """The locations of (N, locations) in the order in which ties are broken."""
+    return torch.randperm(values.shape[1], generator=torch.Generator().manual_seed(seed)).to(values.device)
 
 
 def _shuffled_rank(values: Tensor, seed: int) -> Tensor:
     """Place of each location from the highest (0) to the lowest, ties at random: (N, locations) -> int64."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(values.shape[1], generator=generator).to(values.device)
+    order = _shuffled(values, seed)
     ranks = torch.empty_like(values, dtype=torch.int64)
     ranks[:, order] = relevance_rank(values[:, None, order], (1, values.shape[1]))[:, 0]
     return ranks
