@@ -1,6 +1,6 @@
 # The index of the Makefile: groups (`##@ text`), targets with a line each (`target: ... ## text`), and what may stand
 # beside a target (`##  text`). The experiments' files come before it: each has a line of its docstring's first line and
-# the beginning of its cost, grouped by paper, which stands below the group of that name.
+# the first clause of its cost without what stands in brackets, grouped by paper, which stands below the group of that name.
 FNR == 1 && FILENAME ~ /\.py$/ {
   name = FILENAME
   sub(/^experiments\//, "", name)
@@ -20,10 +20,21 @@ FNR == 1 && FILENAME ~ /\.py$/ {
 /^Cost:/ && FILENAME ~ /\.py$/ && wanted {
   cost = $0
   sub(/^Cost: */, "", cost)
-  sub(/(; |\. | \().*/, "", cost)
+  wanted = 0
+  reading = 1
+  next
+}
+reading && /^ / {
+  sub(/^ +/, "")
+  cost = cost " " $0
+  next
+}
+reading {
+  gsub(/ \([^)]*\)/, "", cost)
+  sub(/(; |\. ).*/, "", cost)
   sub(/[.,;]$/, "", cost)
   listed = listed " [" cost "]\n"
-  wanted = 0
+  reading = 0
 }
 FILENAME ~ /\.py$/ { next }
 /^##  / { print substr($0, 3) }
