@@ -14,7 +14,7 @@ from xcnn.figures.style import INK
 
 
 def test_one_panel() -> None:
-    axes = heat_tables({"": [[0.0, -0.25], [1.0, np.nan]]}, [0, 0.1], ["a", "b"], form=".2f").axes[0]
+    axes = heat_tables({"": [[-0.001, -0.25], [1.0, np.nan]]}, [0, 0.1], ["a", "b"], form=".2f").axes[0]
     assert {text.get_position(): text.get_text() for text in axes.texts} == {
         (0, 0): "0.00",
         (1, 0): "−0.25",

@@ -47,7 +47,7 @@ def heat_tables(
         row_name: name of the first setting.
         column_name: name of the second setting.
         label: what is measured, and its unit; stands at the colour bar.
-        form: format of a number.
+        form: format of a number, of digits and type; what rounds to zero has no sign.
         title: heading.
         vmin: lower end of the colour scale; None for the least value of all panels. Figures that shall be compared
             take the same ends.
@@ -120,7 +120,7 @@ def _table(axes: Axes, grid: NDArray[np.floating], norm: Normalize, form: str) -
     colours = matplotlib.colormaps[SEQUENTIAL]
     dark = np.ma.filled(np.ma.asarray(norm(shown)) < 0.55, False)
     for (row, column), value in np.ndenumerate(grid):
-        text = format(value, form).replace("-", "−") if np.isfinite(value) else "–"
+        text = format(value, f"z{form}").replace("-", "−") if np.isfinite(value) else "–"
         colour = "white" if dark[row, column] else INK
         words = axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=colour)
         if np.isfinite(value):  # a margin of the cell's colour, which keeps hatches off the number
