@@ -50,7 +50,7 @@ if ! grep -q "^uv==$($python -m uv --version 2>/dev/null | cut -d ' ' -f 2) " re
   $python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt || failed
 fi
 if [ -t 2 ]; then quiet=; else quiet=--quiet; fi # progress bars where someone watches
-echo "installing requirements.lock into .venv (about 6 GB on Linux, with CUDA; the first time takes minutes)" >&2
+echo "installing requirements.lock into .venv (about 7 GB on Linux, with CUDA; the first time takes minutes)" >&2
 # Compiled at once: otherwise every process is 6 s slower to start where Python writes no bytecode (read-only places,
 # PYTHONDONTWRITEBYTECODE), and `make test` starts some twenty.
 $python -m uv pip install $quiet --python $python --compile-bytecode --require-hashes -r requirements.lock || failed
