@@ -51,8 +51,8 @@ if ! grep -q "^uv==$($python -m uv --version 2>/dev/null | cut -d ' ' -f 2) " re
 fi
 if [ -t 2 ]; then quiet=; else quiet=--quiet; fi # progress bars where someone watches
 echo "installing requirements.lock into .venv (about 7 GB on Linux, with CUDA; the first time takes minutes)" >&2
-# Compiled at once: otherwise every process is 6 s slower to start where Python writes no bytecode (read-only places,
-# PYTHONDONTWRITEBYTECODE), and `make test` starts some twenty.
+# Compiled at once: where Python writes no bytecode (read-only places, PYTHONDONTWRITEBYTECODE), every process would
+# compile all that it imports anew, and take more than twice as long to start.
 $python -m uv pip install $quiet --python $python --compile-bytecode --require-hashes -r requirements.lock || failed
 $python -m uv pip install $quiet --python $python --no-deps --no-build-isolation --editable . || failed
 rm -f $changing

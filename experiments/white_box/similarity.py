@@ -4,8 +4,8 @@ Paper:      Ayyar et al. 2021, section 7, after Fuad et al. 2020.
 Command:    make white-box-similarity
 Reports:    among gradient-based methods, Grad-CAM's maps are the most similar to FEM's, by Pearson's correlation and
             L1-similarity (SIM); no number. Fuad et al. print a correlation of 0.70, for a 3-D network on video.
-Cost:       a map of each method and two of the references: on one CPU core (float32) 0.4 to 1 s an image of ImageNet
-            and method with ResNet-50, 9 s for SmoothGrad; minutes on shapes. Maps stay in the cells: 100 kB each.
+Cost:       a map of each method and two of the references: on one CPU core 0.4 to 1 s an image of ImageNet and method
+            with ResNet-50, 7 s for integrated gradients, 9 s for SmoothGrad; minutes on shapes. Maps are kept, 100 kB.
 Deviations: the survey names no data. ImageNet photographs (1,000 for eight methods of fewer than five passes and the
             centre, 200 for all), Imagenette with VGG-16, drawn shapes. Of signed maps the positive part counts.
             LRP-epsilon without biases has no row on ResNet-50: its layers' factors leave float32's range; status 1.
